@@ -1,0 +1,73 @@
+"""Pickles of arrays, read without running anything that they ask for.
+
+A pickle is a program: loading one the usual way calls whatever it names. The notes' data sets are
+pickles and people pass them on, so here only six names are known, and even these do not reach
+NumPy: stand-ins take the numbers and the bytes, and build the array from those alone.
+"""
+import pickle
+import re
+
+import numpy as np
+
+from data.files import DataError
+
+
+def load(file, source):
+    """Unpickle arrays of numbers and plain containers, and nothing else.
+
+    file: binary and open, from Python 2 or 3 and NumPy 1 or 2. source: its name in messages.
+    Returns what was stored, with NumPy arrays up to two containers deep.
+    Raises DataError that names the first other thing that the pickle asks for; it does not run.
+    """
+    class Array:
+        def __setstate__(self, state):
+            _, shape, dtype, fortran, content = state
+            self.array = build(content, dtype, shape, 'F' if fortran else 'C')
+
+    class Dtype:
+        def __init__(self, code, *_):
+            if not re.match('[<>|=]?[biuf][1248]$', code):
+                raise DataError('{} holds an array of the type {!r}, not of numbers; store it as '
+                                'numbers in an npz'.format(source, code))
+            self.dtype = np.dtype(code)
+
+        def __setstate__(self, state):
+            self.dtype = self.dtype.newbyteorder(state[1])
+
+    def build(content, dtype, shape, order):
+        content = content.encode('latin1') if isinstance(content, str) else content  # Python 2
+        return np.frombuffer(content, dtype.dtype).reshape(shape, order=order)
+
+    def array_of(content, dtype, shape, order='C'):
+        result = Array()
+        result.array = build(content, dtype, shape, order)
+        return result
+
+    known = {
+        ('numpy', 'ndarray'): lambda *_: Array(),
+        ('numpy', 'dtype'): Dtype,
+        ('numpy.core.multiarray', '_reconstruct'): lambda *_: Array(),
+        ('numpy.core.multiarray', 'scalar'): lambda dtype, content: array_of(content, dtype, ()),
+        ('numpy.core.numeric', '_frombuffer'): array_of,
+        ('_codecs', 'encode'): lambda text, _: text.encode('latin1'),
+    }
+
+    # The unpickler written in Python: the one in C fills as much memory as a forged index asks for.
+    class Unpickler(pickle._Unpickler):
+        def find_class(self, module, name):
+            key = (module.replace('numpy._core', 'numpy.core'), name)  # NumPy 2 moved them
+            if key not in known:
+                raise DataError('{} asks for {}.{}, which no array needs, and was not run; get the '
+                                'data from elsewhere, or as npz'.format(source, module, name))
+            return known[key]
+
+    def unwrap(item, depth=2):
+        if isinstance(item, Array):
+            return item.array
+        if isinstance(item, dict) and depth:
+            return {key: unwrap(value, depth - 1) for key, value in item.items()}
+        if isinstance(item, (tuple, list)) and depth:
+            return [unwrap(value, depth - 1) for value in item]
+        return item
+
+    return unwrap(Unpickler(file, encoding='latin1').load())

@@ -1,0 +1,35 @@
+"""What several tests share: running a lesson as a reader does, and a small data set of shapes."""
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from data import formats
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def run_lesson(command, cwd=None, **options):
+    """Run `python COMMAND` as a reader does; returns the finished process with text streams."""
+    words = command.split()
+    words[0] = os.path.join(ROOT, words[0])
+    return subprocess.run([sys.executable] + words, cwd=str(cwd or ROOT), stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, universal_newlines=True, timeout=600, **options)
+
+
+@pytest.fixture(scope='session')
+def shapes(tmp_path_factory):
+    """Path of a small npz that a linear model can learn: ten noisy patterns, 600/200/200 images."""
+    random = np.random.RandomState(0)
+    patterns = random.randint(0, 256, [10, 28, 28])
+    arrays = {}
+    for split, count in (('train', 600), ('valid', 200), ('test', 200)):
+        labels = random.randint(0, 10, count)
+        noisy = patterns[labels] + random.normal(0, 60, [count, 28, 28])
+        arrays[split + '_dataset'] = np.clip(noisy, 0, 255).astype(np.uint8)
+        arrays[split + '_labels'] = labels.astype(np.uint8)
+    path = str(tmp_path_factory.mktemp('shapes') / 'shapes.npz')
+    formats.write(path, arrays)
+    return path
