@@ -140,11 +140,12 @@ class Flags(argparse.ArgumentParser):
         self.exit(2, '%s: %s; see --help.\n' % (self.prog, message.replace('argument ', '', 1)))
 
     def changed(self, flags):
-        """The flags that differ from their defaults, as they would be typed."""
+        """The constants that flags have changed, as they would be typed (data and seed apart)."""
         names = {action.dest: action.option_strings[0] for action in self._actions}
         return ' '.join(
             names[dest] if isinstance(value, bool) else '%s %s' % (names[dest], value)
-            for dest, value in vars(flags).items() if value != self.get_default(dest))
+            for dest, value in vars(flags).items()
+            if value != self.get_default(dest) and dest not in ('data', 'seed'))
 
 
 # ---------------------------------------------------------------------------------------- the log

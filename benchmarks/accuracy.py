@@ -1,0 +1,77 @@
+"""Run the commands of the README's table of results, and print it; logs go to results/accuracy.
+
+    python benchmarks/accuracy.py                   letters, seeds 1 2 3: about ten minutes
+    python benchmarks/accuracy.py --data letters data/notmnist_small.npz mnist
+    python benchmarks/accuracy.py --only sgd relu
+
+A log that is already there is used again, unless --again is given.
+"""
+import argparse
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+COMMANDS = [  # (name of the log, command, accuracy printed in the notes)
+    ('linear', 'full_connect.py', 83.2),
+    ('linear_small_init', 'full_connect.py --stddev 0.1', None),
+    ('sgd', 'sgd.py', 86.5),
+    ('sgd_small_init', 'sgd.py --stddev 0.1', None),
+    ('relu', 'relu_nn.py', 88.8),
+    ('relu_small_init', 'relu_nn.py --stddev 0.1', None),
+    ('l2_0.001', 'nn_overfit.py --offset-range 0 --l2 0.001', 92.7),
+    ('l2_0.002', 'nn_overfit.py --offset-range 0 --l2 0.002', 93.5),
+    ('overfit', 'nn_overfit.py', 85.4),
+    ('dropout', 'nn_overfit.py --dropout', 88.0),
+    ('decay', 'nn_overfit.py --offset-range 0 --decay', 90.6),
+    ('deep', 'deep_nn.py --layers 6 --dropout --l2 0.001', 95.2),
+]
+
+
+def run(name, command, data, seed, again):
+    """Run one command, or read its log if there is one; return test accuracy (%) and seconds."""
+    folder = os.path.join(ROOT, 'results', 'accuracy', os.path.basename(data).split('.')[0])
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, '%s.seed%d.log' % (name, seed))
+    if again or not os.path.exists(path):
+        words = command.split() + ['--data', data, '--seed', str(seed)]
+        text = subprocess.run([sys.executable] + words, cwd=ROOT, check=True,
+                              stdout=subprocess.PIPE, universal_newlines=True).stdout
+        with open(path + '.part', 'w') as file:
+            file.write('$ python %s\n%s' % (' '.join(words), text))
+        os.replace(path + '.part', path)
+    with open(path) as file:
+        text = file.read()
+    right, total = re.search(r'^Test accuracy: .*\((\d+)/(\d+)\)', text, re.M).groups()
+    return 100 * int(right) / int(total), float(re.findall(r' ([\d.]+)s$', text, re.M)[-1])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--data', nargs='+', default=['letters'],
+                        help='as in every lesson; a column each')
+    parser.add_argument('--seeds', type=int, nargs='+', default=[1, 2, 3], help='two or more')
+    parser.add_argument('--only', nargs='+', metavar='NAME', help='of the first column of COMMANDS')
+    parser.add_argument('--again', action='store_true', help='do not use logs that are there')
+    flags = parser.parse_args()
+    names = [os.path.basename(data).split('.')[0] for data in flags.data]
+    print('| command | notes | %s | time |' % ' | '.join(names))
+    print('|---|---|%s---|' % ('---|' * len(names)))
+    for name, command, notes in COMMANDS:
+        if flags.only and name not in flags.only:
+            continue
+        # [data sets, seeds, 2]: test accuracy in percent, seconds
+        results = np.array([[run(name, command, data, seed, flags.again) for seed in flags.seeds]
+                            for data in flags.data])
+        cells = ['%.1f ± %.1f' % (accuracy.mean(), accuracy.std(ddof=1))
+                 for accuracy in results[:, :, 0]]
+        print('| `%s` | %s | %s | %.0f s |' % (  # the fastest run: the others may have had company
+            command, notes or '', ' | '.join(cells), results[0, :, 1].min()), flush=True)
+
+
+if __name__ == '__main__':
+    main()
