@@ -103,3 +103,74 @@ def batch_sizes(folder, rows):
     panels[2].legend(frameon=False)
     figure.tight_layout()
     return save(figure, folder, 'batch_sizes')
+
+
+# ---------------------------------------------------------------------------------- activations.py
+
+def activations(folder, grid, both, flat, bound):
+    """Each activation {name: (f, f')} beside its derivative, its flat regions {name: pairs} grey."""
+    figure, panels = plt.subplots((len(both) + 1) // 2, 4, figsize=(12, 7.6), sharex=True)
+    for place, (name, pair) in enumerate(both.items()):
+        row, column = place // 2, place % 2 * 2
+        for panel, values, color, title in zip(
+                panels[row, column:column + 2], pair, (BLUE, RED), (name, 'its derivative')):
+            for low, high in flat[name]:
+                panel.axvspan(low, high, color='#e4e4e4', linewidth=0)
+            panel.axhline(0, color='black', linewidth=0.7)
+            panel.axvline(0, color='black', linewidth=0.7)
+            panel.plot(grid, values, color=color, linewidth=2.2)
+            panel.set_title(title, fontsize=11, color=color)
+            panel.set_xlim(grid[0], grid[-1])
+            panel.grid(alpha=0.3)
+        panels[row, column].set_ylim(*((-1.2, 1.2) if pair[0].max() <= 1 else (-2.5, 8)))
+        panels[row, column + 1].set_ylim(-0.15, 1.9)
+    figure.suptitle('Grey: flat, |derivative| < %g; a unit in there hardly learns' % bound, y=0.99)
+    figure.tight_layout()
+    return save(figure, folder, 'activations')
+
+
+def unit_health(folder, rows, bound):
+    """Rows (name, rate, validation, test, dead, flat, perplexity) as bars, one panel each."""
+    names = ['%s, rate %g' % row[:2] for row in rows]
+    places = np.arange(len(rows))[::-1]
+    figure, panels = plt.subplots(1, 3, figsize=(11, 3.6), sharey=True)
+    for panel, column, color, title in zip(panels, (3, 4, 5), (BLUE, RED, ORANGE), (
+            'test accuracy, %', 'dead units, %', 'outputs on flat ground, %%\n|derivative| < %g'
+            % bound)):
+        values = [100 * row[column] for row in rows]
+        panel.barh(places, values, color=color, height=0.66)
+        for place, value in zip(places, values):
+            panel.text(value + 1.5, place, '%.1f' % value, va='center', fontsize=9)
+        panel.set_xlim(0, 119)
+        panel.set_xticks(range(0, 101, 25))
+        panel.set_yticks(places)
+        panel.set_yticklabels(names)
+        panel.set_title(title, fontsize=11)
+        for side in ('top', 'right'):
+            panel.spines[side].set_visible(False)
+    figure.tight_layout()
+    return save(figure, folder, 'unit_health')
+
+
+def softmax(folder, logits, probabilities):
+    """Logits [k] on the left, what softmax makes of them on the right."""
+    figure, panels = plt.subplots(1, 2, figsize=(7.5, 3))
+    places = np.arange(len(logits))
+    for panel, values, color, title, form in zip(
+            panels, (logits, probabilities), (GREY, BLUE),
+            ('in: any numbers', 'out: probabilities, sum 1'), ('%g', '%.4f')):
+        panel.bar(places, values, color=color, width=0.6)
+        panel.axhline(0, color='black', linewidth=0.8)
+        reach = np.ptp(np.append(values, 0))
+        for place, value in zip(places, values):
+            panel.text(place, value + (0.03 if value >= 0 else -0.03) * reach, form % value,
+                       ha='center', va='bottom' if value >= 0 else 'top')
+        panel.set_ylim(min(values.min(), 0) - (0.15 * reach if values.min() < 0 else 0),
+                       values.max() + 0.15 * reach)
+        panel.set_xticks(places)
+        panel.set_xticklabels(['class %d' % (place + 1) for place in places])
+        panel.set_title(title, fontsize=11)
+        for side in ('top', 'right'):
+            panel.spines[side].set_visible(False)
+    figure.tight_layout()
+    return save(figure, folder, 'softmax')

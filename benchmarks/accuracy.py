@@ -22,6 +22,7 @@ COMMANDS = [  # (name of the log, command, accuracy printed in the notes)
     ('sgd_small_init', 'sgd.py --stddev 0.1', None),
     ('relu', 'relu_nn.py', 88.8),
     ('relu_small_init', 'relu_nn.py --stddev 0.1', None),
+    ('relu_tuned', 'relu_nn.py --stddev 0.1 --lr 0.2', None),
     ('l2_0.001', 'nn_overfit.py --offset-range 0 --l2 0.001', 92.7),
     ('l2_0.002', 'nn_overfit.py --offset-range 0 --l2 0.002', 93.5),
     ('overfit', 'nn_overfit.py', 85.4),
