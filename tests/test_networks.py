@@ -181,6 +181,6 @@ def test_any_depth_builds_and_learns_one_minibatch(layers, split):
         x, y = split.images[:BATCH], split.labels[:BATCH]
         feed = {net.x: x, net.y: y}
         start = session.run(net.losses, feed)[0]
-        for _ in range(60):
+        for _ in range(150):
             session.run(net.train_op, {net.x: x, net.y: y, net.keep_prob: 0.9})
         assert session.run(net.losses, feed)[0] < 0.8 * start
