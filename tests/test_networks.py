@@ -180,7 +180,10 @@ def test_any_depth_builds_and_learns_one_minibatch(layers, split):
         session.run(net.init)
         x, y = split.images[:BATCH], split.labels[:BATCH]
         feed = {net.x: x, net.y: y}
-        start = session.run(net.losses, feed)[0]
-        for _ in range(150):
-            session.run(net.train_op, {net.x: x, net.y: y, net.keep_prob: 0.9})
-        assert session.run(net.losses, feed)[0] < 0.8 * start
+        losses = [session.run(net.losses, feed)[0]]
+        for _ in range(40):
+            for _ in range(10):
+                session.run(net.train_op, {net.x: x, net.y: y, net.keep_prob: 0.9})
+            losses.append(session.run(net.losses, feed)[0])
+        # The middle of the last five: with dropout at this depth a single one may jump.
+        assert sorted(losses[-5:])[2] < 0.7 * losses[0]
