@@ -9,7 +9,7 @@ getting better at others. --offset-range 0 gives it the whole training set back.
     python nn_overfit.py --offset-range 0 --l2 0.002    all data, weights penalised     95.4 ± 0.3%
     python nn_overfit.py --offset-range 0 --decay       all data, falling rate          94.4 ± 0.2%
 
-Test accuracies on the letters in 10 seconds each, seeds 1 to 3, TensorFlow 2.21, two cores.
+Test accuracies on the letters in 10 to 20 seconds each, seeds 1 to 3, TensorFlow 2.21, two cores.
 """
 from types import SimpleNamespace
 
