@@ -29,7 +29,6 @@ COMMANDS = [  # (name of the log, command, accuracy printed in the notes)
     ('dropout', 'nn_overfit.py --dropout', 88.0),
     ('decay', 'nn_overfit.py --offset-range 0 --decay', 90.6),
     ('deep', 'deep_nn.py --layers 6 --dropout --l2 0.001', 95.2),
-    ('deep_dropout', 'deep_nn.py --layers 6 --dropout', None),
 ]
 
 
