@@ -1,0 +1,167 @@
+"""Building blocks for the lessons, in raw TensorFlow operations that every version since 1.15 runs.
+
+A lesson shows how blocks are put together; here is what is inside them. Blocks that make random
+numbers draw them from a seed that the caller makes of the step: nothing of theirs needs saving.
+"""
+import math
+
+import utils  # before TensorFlow: keeps its start-up chatter off the screen
+import tensorflow.compat.v1 as tf
+
+# ------------------------------------------------------------------------------------ activations
+
+LEAK = 0.01  # slope of leaky ReLU for negative inputs (notes 4, 2a)
+
+
+def leaky_relu(x):
+    """max(LEAK x, x): a unit that is off still learns a little; any shape, float32."""
+    return tf.maximum(LEAK * x, x)
+
+
+ACTIVATIONS = {  # name: function of a tensor of any shape
+    'relu': tf.nn.relu,
+    'leaky_relu': leaky_relu,
+    'elu': tf.nn.elu,
+    'selu': tf.nn.selu,      # keeps mean 0 and variance 1 from layer to layer, on standardised inputs
+    'sigmoid': tf.sigmoid,
+    'tanh': tf.tanh,
+}
+
+
+# ---------------------------------------------------------------------------------------- weights
+
+INITIALIZERS = {  # name: standard deviation of the weights of a layer with so many inputs, outputs
+    'he': lambda inputs, outputs: math.sqrt(2 / inputs),                  # He et al. 2015: ReLU, ELU
+    'xavier': lambda inputs, outputs: math.sqrt(2 / (inputs + outputs)),  # Glorot 2010: tanh, sigmoid
+    'lecun': lambda inputs, outputs: math.sqrt(1 / inputs),               # LeCun et al. 1998: SELU
+    'normal': lambda inputs, outputs: 1.0,                                # notes 1: fits no depth
+}
+CUT = 0.8796256610342398  # standard deviation of N(0, 1) cut off at two standard deviations
+SUITABLE = {'sigmoid': 'xavier', 'tanh': 'xavier', 'selu': 'lecun'}       # 'he' for the others
+
+
+def initial_weights(inputs, outputs, kind='he'):
+    """Random float32 [inputs, outputs] with the standard deviation of INITIALIZERS (notes 4, 1).
+
+    kind: a name from INITIALIZERS, normally distributed (cut off at two standard deviations), or
+    that name and '-uniform'. Raises KeyError for another kind.
+    """
+    name, _, uniform = kind.partition('-')
+    stddev = INITIALIZERS[name](inputs, outputs)
+    if uniform:
+        reach = math.sqrt(3) * stddev  # the standard deviation of uniform [-r, r] is r / sqrt(3)
+        return tf.random_uniform([inputs, outputs], -reach, reach)
+    return tf.truncated_normal([inputs, outputs], stddev=stddev / CUT)
+
+
+def full_layer(input_tensor, out_dim, active_function, name):
+    """A fully connected layer, by the note's own names (notes 3; there it starts at 0, which cannot learn).
+
+    input_tensor: float32 [batch, in_dim]; active_function: of ACTIVATIONS' kind, or None for none.
+    Returns float32 [batch, out_dim]. Raises ValueError where the name has been used before.
+    """
+    in_dim = int(input_tensor.shape[-1])
+    with tf.variable_scope(name):
+        weights = tf.get_variable('weights', initializer=initial_weights(in_dim, out_dim))
+        biases = tf.get_variable('biases', initializer=tf.zeros([out_dim]))
+        output = tf.matmul(input_tensor, weights) + biases                   # [batch, out_dim]
+        return output if active_function is None else active_function(output)
+
+
+# --------------------------------------------------------------------------------- regularization
+
+def batch_norm(x, training, momentum, epsilon=1e-3):
+    """Batch normalization (Ioffe & Szegedy 2015; notes 4, 3): x is float32 [batch, units].
+
+    training: bool scalar. True takes the batch's own mean and variance; False takes their moving
+    averages, so that an image's output does not depend on its company. The moving averages move
+    by 1 - momentum each time tf.GraphKeys.UPDATE_OPS are run. Returns the shape of x, scaled by
+    gamma and shifted by beta, which are learnt.
+    """
+    units = [int(x.shape[-1])]
+    with tf.name_scope('batch_norm'):
+        gamma = tf.Variable(tf.ones(units), name='gamma')
+        beta = tf.Variable(tf.zeros(units), name='beta')
+        moving = [tf.Variable(tf.zeros(units), trainable=False, name='moving_mean'),
+                  tf.Variable(tf.ones(units), trainable=False, name='moving_variance')]
+        batch = tf.nn.moments(x, axes=[0])                                   # two of [units]
+        for average, value in zip(moving, batch):
+            tf.add_to_collection(tf.GraphKeys.UPDATE_OPS,
+                                 average.assign_sub((1 - momentum) * (average - value)))
+        mean, variance = tf.cond(training, lambda: list(batch), lambda: [m + 0 for m in moving])
+        return tf.nn.batch_normalization(x, mean, variance, beta, gamma, epsilon)
+
+
+def dropout(x, keep_prob, seed):
+    """Keep each number of x with probability keep_prob, enlarged by 1 / keep_prob; 0 for the others.
+
+    seed: int [2]; the same seed drops the same units, so a mask needs no memory of earlier ones.
+    """
+    keep_prob = tf.convert_to_tensor(keep_prob)
+    kept = tf.random.stateless_uniform(tf.shape(x), seed) < keep_prob
+    return x * (tf.cast(kept, x.dtype) / keep_prob)
+
+
+SHIFT, DEGREES, SCALE, BRIGHTNESS = 1.5, 8.0, 0.08, 0.15  # largest: pixels, degrees, shares
+
+
+def augment(images, seed, strength=1.0):
+    """Shift, rotate, scale and brighten each image a little, at random (notes 4, 9e).
+
+    images: float32 [batch, 784] in [-0.5, 0.5], -0.5 the background; seed: int [2]. Returns the
+    same shape, sampled bilinearly. No mirroring: a mirrored letter is another letter, or none.
+    """
+    batch, size = tf.shape(images)[0], 28
+    chance = tf.random.stateless_uniform([6, batch, 1], seed, minval=-strength, maxval=strength)
+    angle = chance[0] * (DEGREES * math.pi / 180)                            # [batch, 1]
+    wide, high = tf.exp(SCALE * chance[1]), tf.exp(SCALE * chance[2])
+    # Where in the image does each pixel of the result come from? Turn and scale about the centre.
+    middle = (size - 1) / 2
+    across = tf.tile(tf.range(size, dtype=tf.float32) - middle, [size])      # [784]
+    down = tf.reshape(tf.transpose(tf.reshape(across, [size, size])), [-1])  # [784]
+    cos, sin = tf.cos(angle), tf.sin(angle)
+    column = wide * (cos * across + sin * down) + (SHIFT * chance[3] + middle)  # [batch, 784]
+    row = high * (cos * down - sin * across) + (SHIFT * chance[4] + middle)     # [batch, 784]
+    # A background pixel all round stands for everything outside.
+    ink = tf.pad(tf.reshape(images + 0.5, [-1, size, size]), [[0, 0], [1, 1], [1, 1]])
+    ink = tf.reshape(ink, [-1])                                              # [batch * 30 * 30]
+    column = tf.clip_by_value(column + 1, 0.0, size + 0.999)
+    row = tf.clip_by_value(row + 1, 0.0, size + 0.999)
+    left, top = tf.floor(column), tf.floor(row)
+    across, down = column - left, row - top                                  # shares, in [0, 1)
+    first = tf.range(batch)[:, None] * (size + 2) ** 2
+    corner = first + tf.cast(top * (size + 2) + left, tf.int32)              # [batch, 784]
+    upper = tf.gather(ink, corner) * (1 - across) + tf.gather(ink, corner + 1) * across
+    lower = (tf.gather(ink, corner + size + 2) * (1 - across)
+             + tf.gather(ink, corner + size + 3) * across)
+    ink = upper * (1 - down) + lower * down                                  # [batch, 784]
+    return tf.clip_by_value(ink * (1 + BRIGHTNESS * chance[5]), 0.0, 1.0) - 0.5
+
+
+def max_norm(weights, bound):
+    """Shrink each unit's incoming weights to a norm of at most bound (notes 4, 9d).
+
+    weights: a variable [inputs, units]. Returns the op that does it. The notes clip along axis 1,
+    which holds the outgoing weights of each input; a unit's own are along axis 0.
+    """
+    return weights.assign(tf.clip_by_norm(weights.read_value(), bound, axes=[0]))
+
+
+# --------------------------------------------------------------------------------------- training
+
+OPTIMIZERS = {  # name: the optimizer at a learning rate (notes 4, 7)
+    'sgd': tf.train.GradientDescentOptimizer,
+    'momentum': lambda rate: tf.train.MomentumOptimizer(rate, momentum=0.9),
+    'nesterov': lambda rate: tf.train.MomentumOptimizer(rate, momentum=0.9, use_nesterov=True),
+    'adagrad': tf.train.AdagradOptimizer,
+    'rmsprop': lambda rate: tf.train.RMSPropOptimizer(rate, decay=0.9, momentum=0.9, epsilon=1e-10),
+    'adam': tf.train.AdamOptimizer,
+}
+
+WARM_UP = 0.25           # share of the steps in which one-cycle's rate rises
+SCHEDULES = {  # name: factor on the learning rate after a share of all steps, 0 to 1 (notes 4, 8)
+    'constant': lambda share: tf.ones([]),
+    'exponential': lambda share: (1 / 32) ** share,  # halved in each fifth of the run
+    'cosine': lambda share: (1 + tf.cos(math.pi * share)) / 2,
+    'one-cycle': lambda share: tf.minimum(share / WARM_UP, (1 - share) / (1 - WARM_UP)),
+}
