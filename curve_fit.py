@@ -15,7 +15,6 @@ Expect sums of squares of 0.000912 for N = 6 (exact: 0) and 0.833828 for N = 3 (
 the memory of a step's tensors at its peak, without weights, data set and TensorFlow itself, and
 the noise: the standard deviation of a minibatch's gradient over the length of the full gradient.
 """
-import argparse
 import time
 from types import SimpleNamespace
 
@@ -183,16 +182,8 @@ def batch_sizes(net, count, seed):
     return rows
 
 
-class Parser(utils.Flags):
-    """The other lessons' flags in manner, without those that are about minibatches of images."""
-
-    def __init__(self):
-        argparse.ArgumentParser.__init__(self, description=__doc__, allow_abbrev=False,
-                                         formatter_class=argparse.RawDescriptionHelpFormatter)
-
-
 def main():
-    parser, number = Parser(), utils.number
+    parser, number = utils.Parser(__doc__), utils.number
     parser.flag('--terms', 'of the polynomial (default: 6, then 3)', metavar='N',
                 type=number(int, 1, 12))
     parser.flag('--steps', 'training steps', type=number(int, 1, 10**9), default=STEPS)
@@ -200,7 +191,7 @@ def main():
                 type=number(float, 0, open_low=True))
     parser.flag('--report-every', 'steps between two lines of the log', metavar='STEPS',
                 type=number(int, 1), default=REPORT_EVERY)
-    parser.flag('--plot', 'draw pictures into this folder', metavar='DIR')
+    parser.flag('--plot', 'draw pictures into this folder', metavar='DIR', type=utils.folder)
     parser.flag('--batch-sizes', 'measure minibatches of images instead', action='store_true')
     parser.flag('--data', '(minibatches) letters, notmnist, mnist or a PATH', default='letters')
     parser.flag('--seed', '(minibatches) of weights and drawing', default=SEED,

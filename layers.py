@@ -37,7 +37,9 @@ INITIALIZERS = {  # name: standard deviation of the weights of a layer with so m
     'normal': lambda inputs, outputs: 1.0,                                # notes 1: fits no depth
 }
 CUT = 0.8796256610342398  # standard deviation of N(0, 1) cut off at two standard deviations
-SUITABLE = {'sigmoid': 'xavier', 'tanh': 'xavier', 'selu': 'lecun'}       # 'he' for the others
+INITIAL_WEIGHTS = [name + kind for name in INITIALIZERS for kind in ('', '-uniform')]
+SUITABLE = dict.fromkeys(ACTIVATIONS, 'he')
+SUITABLE.update({'sigmoid': 'xavier', 'tanh': 'xavier', 'selu': 'lecun'})
 
 
 def initial_weights(inputs, outputs, kind='he'):

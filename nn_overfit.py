@@ -67,31 +67,32 @@ def build_graph(flags, train):
         with tf.name_scope('forward'):
             logits, weights = forward(x, keep_prob, flags)                   # [batch, 10]
         with tf.name_scope('loss'):
-            losses = [tf.reduce_mean(
-                tf.nn.softmax_cross_entropy_with_logits_v2(labels=y, logits=logits))]
+            losses = {'cross entropy': tf.reduce_mean(
+                tf.nn.softmax_cross_entropy_with_logits_v2(labels=y, logits=logits))}
             if flags.l2:  # on the weights alone: a bias cannot overfit by itself
-                losses.append(flags.l2 * tf.add_n([tf.nn.l2_loss(w) for w in weights]))
+                losses['l2'] = flags.l2 * tf.add_n([tf.nn.l2_loss(w) for w in weights])
         with tf.name_scope('train'):
             learning_rate = tf.constant(flags.lr)
             if flags.decay:
                 learning_rate = tf.train.exponential_decay(
                     flags.lr, step, DECAY_STEPS, DECAY_RATE)
             optimizer = tf.train.GradientDescentOptimizer(learning_rate)
-            train_op = optimizer.minimize(tf.add_n(losses), global_step=step)
+            train_op = optimizer.minimize(sum(losses.values()), global_step=step)
         with tf.name_scope('evaluation'):
-            hits = tf.cast(tf.equal(tf.argmax(logits, 1), tf.argmax(y, 1)), tf.float32)  # [batch]
-            correct, accuracy = tf.reduce_sum(hits), tf.reduce_mean(hits)
+            predictions = tf.argmax(logits, 1)                               # [batch], 0 to 9
+            hits = tf.equal(predictions, tf.argmax(y, 1))                    # [batch]
+            accuracy = tf.reduce_mean(tf.cast(hits, tf.float32))
 
         return SimpleNamespace(
             graph=graph, x=x, y=y, keep_prob=keep_prob, logits=logits, losses=losses,
-            learning_rate=learning_rate, train_op=train_op, correct=correct, accuracy=accuracy,
+            learning_rate=learning_rate, train_op=train_op, predictions=predictions, accuracy=accuracy,
             variables=tf.trainable_variables(),
             init=[tf.global_variables_initializer(), tf.local_variables_initializer()])
 
 
 def train(net, data, flags, log):
     """Run the graph: step, report, keep the best weights; the test set is used once, at the end."""
-    with utils.session(net.graph) as session:
+    with utils.session(net.graph, flags.gpu_memory) as session:
         session.run(net.init)
         training = {net.keep_prob: flags.dropout}
         best_validation, best_step, best_values = -1.0, 0, None
@@ -101,7 +102,7 @@ def train(net, data, flags, log):
                 continue
             _, losses, accuracy, learning_rate = session.run(
                 [net.train_op, net.losses, net.accuracy, net.learning_rate], training)
-            validation = utils.count_correct(session, net, data.valid) / len(data.valid.labels)
+            validation = utils.accuracy(session, net, data.valid)
             log.report(step, losses, accuracy, validation, learning_rate)
             if validation > best_validation:
                 best_validation, best_step = validation, step
@@ -109,8 +110,8 @@ def train(net, data, flags, log):
 
         for variable, value in zip(net.variables, best_values):
             variable.load(value, session)
-        correct = utils.count_correct(session, net, data.test)
-        return log.finish(correct, len(data.test.labels), best_validation, best_step)
+        predictions = utils.predict(session, net, data.test.images)          # [n], 0 to 9
+        return log.finish(predictions, data.test, best_validation, best_step)
 
 
 def main():
@@ -127,7 +128,8 @@ def main():
     parser.flag('--decay', 'let the learning rate fall', action='store_true')
     flags = parser.parse_args()
     data = utils.load(flags.data, flags.seed if flags.shuffle else None)
-    log = utils.Log(parser, flags, data)
+    log = utils.Log(parser, flags, data,
+                    flags.offset_range and flags.offset_range + flags.batch_size - 1)
     if flags.offset_range + flags.batch_size > len(data.train.labels) + 1:
         raise utils.Refused('--offset-range %d and a minibatch of %d reach beyond the %d training '
                             'images: give a smaller one, or 0 for all.' % (

@@ -174,3 +174,81 @@ def softmax(folder, logits, probabilities):
             panel.spines[side].set_visible(False)
     figure.tight_layout()
     return save(figure, folder, 'softmax')
+
+
+# ------------------------------------------------------------------------ lessons that train: --plot
+
+def learning_curves(folder, history):
+    """Loss, accuracies and learning rate over the steps, as Log.report() was told them."""
+    steps = [row['step'] for row in history]
+    figure, panels = plt.subplots(1, 3, figsize=(12, 3.6))
+    losses = [name for name in history[0] if name.startswith('loss/')]
+    for name, color in zip(losses, (BLUE, RED, ORANGE)):
+        panels[0].plot(steps, [row[name] for row in history], 'o-', color=color, markersize=3,
+                       label=name[len('loss/'):].replace('loss', 'cross entropy'))
+    panels[0].set_title('minibatch loss')
+    panels[0].set_yscale('log')
+    for name, color in (('minibatch', GREY), ('validation', BLUE)):
+        panels[1].plot(steps, [100 * row['accuracy/' + name] for row in history], 'o-', color=color,
+                       markersize=3, label=name)
+    panels[1].set_title('accuracy, %')
+    panels[1].set_ylim(max(0, 100 * min(row['accuracy/validation'] for row in history[1:] or history)
+                           - 10), 101)
+    panels[2].plot(steps, [row['learning_rate'] for row in history], 'o-', color=GREEN, markersize=3)
+    panels[2].set_title('learning rate')
+    panels[2].set_ylim(bottom=0)
+    for panel in panels:
+        panel.set_xlabel('step')
+        panel.grid(alpha=0.3)
+    panels[0].legend(frameon=False)
+    panels[1].legend(frameon=False, loc='lower right')
+    figure.tight_layout()
+    return save(figure, folder, 'learning_curves')
+
+
+def confusion_matrix(folder, truth, predictions, names='ABCDEFGHIJ'):
+    """How often each class (row) was taken for each (column); truth, predictions: integer [n]."""
+    size = len(names)
+    counts = np.bincount(size * truth + predictions, minlength=size * size).reshape(size, size)
+    wrong = counts * (1 - np.eye(size, dtype=int))  # the colours: the right ones would drown them
+    figure, panel = plt.subplots(figsize=(5.6, 5.2))
+    panel.imshow(wrong, cmap='Reds', vmin=0, vmax=max(wrong.max(), 1) * 1.4)
+    for row in range(size):
+        for column in range(size):
+            panel.text(column, row, counts[row, column] or '', ha='center', va='center', fontsize=9,
+                       color=GREY if row == column else 'black')
+    panel.set_xticks(range(size))
+    panel.set_yticks(range(size))
+    panel.set_xticklabels(names)
+    panel.set_yticklabels(names)
+    panel.set_xlabel('predicted')
+    panel.set_ylabel('true')
+    panel.set_title('%d of %d right' % (np.trace(counts), len(truth)), fontsize=11)
+    return save(figure, folder, 'confusion_matrix')
+
+
+def wrong_examples(folder, images, truth, predictions, names='ABCDEFGHIJ', count=24):
+    """The first images [n, 784] that were classified wrongly, with true and predicted class."""
+    wrong = np.flatnonzero(truth != predictions)[:count]
+    figure, panels = plt.subplots(3, 8, figsize=(8, 3.9))
+    for panel in panels.flat:
+        panel.axis('off')
+    for panel, index in zip(panels.flat, wrong):
+        panel.imshow(images[index].reshape(28, 28), cmap='gray', vmin=-0.5, vmax=0.5)
+        panel.set_title('%s, not %s' % (names[truth[index]], names[predictions[index]]), fontsize=9)
+    figure.tight_layout()
+    return save(figure, folder, 'wrong_examples')
+
+
+def first_layer(folder, weights):
+    """The weights [784, units] into the first units, each as a picture: red positive, blue negative."""
+    units = min(weights.shape[1], 40)
+    figure, panels = plt.subplots((units + 9) // 10, 10, figsize=(8, 0.85 * ((units + 9) // 10)),
+                                  squeeze=False)
+    for panel in panels.flat:
+        panel.axis('off')
+    for panel, column in zip(panels.flat, weights.T):
+        reach = np.abs(column).max() or 1
+        panel.imshow(column.reshape(28, 28), cmap='RdBu_r', vmin=-reach, vmax=reach)
+    figure.tight_layout(pad=0.3)
+    return save(figure, folder, 'first_layer')

@@ -58,19 +58,20 @@ def build_graph(flags, train):
             optimizer = tf.train.GradientDescentOptimizer(learning_rate)
             train_op = optimizer.minimize(loss, global_step=step)
         with tf.name_scope('evaluation'):
-            hits = tf.cast(tf.equal(tf.argmax(logits, 1), tf.argmax(y, 1)), tf.float32)  # [batch]
-            correct, accuracy = tf.reduce_sum(hits), tf.reduce_mean(hits)
+            predictions = tf.argmax(logits, 1)                               # [batch], 0 to 9
+            hits = tf.equal(predictions, tf.argmax(y, 1))                    # [batch]
+            accuracy = tf.reduce_mean(tf.cast(hits, tf.float32))
 
         return SimpleNamespace(
             graph=graph, x=x, y=y, logits=logits, loss=loss, learning_rate=learning_rate,
-            train_op=train_op, correct=correct, accuracy=accuracy,
+            train_op=train_op, predictions=predictions, accuracy=accuracy,
             variables=tf.trainable_variables(),
             init=[tf.global_variables_initializer(), tf.local_variables_initializer()])
 
 
 def train(net, data, flags, log):
     """Run the graph: step, report, keep the best weights; the test set is used once, at the end."""
-    with utils.session(net.graph) as session:
+    with utils.session(net.graph, flags.gpu_memory) as session:
         session.run(net.init)
         best_validation, best_step, best_values = -1.0, 0, None
         for step in range(flags.steps):
@@ -79,7 +80,7 @@ def train(net, data, flags, log):
                 continue
             _, loss, accuracy, learning_rate = session.run(
                 [net.train_op, net.loss, net.accuracy, net.learning_rate])
-            validation = utils.count_correct(session, net, data.valid) / len(data.valid.labels)
+            validation = utils.accuracy(session, net, data.valid)
             log.report(step, loss, accuracy, validation, learning_rate)
             if validation > best_validation:
                 best_validation, best_step = validation, step
@@ -87,8 +88,8 @@ def train(net, data, flags, log):
 
         for variable, value in zip(net.variables, best_values):
             variable.load(value, session)
-        correct = utils.count_correct(session, net, data.test)
-        return log.finish(correct, len(data.test.labels), best_validation, best_step)
+        predictions = utils.predict(session, net, data.test.images)          # [n], 0 to 9
+        return log.finish(predictions, data.test, best_validation, best_step)
 
 
 def main():

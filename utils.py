@@ -4,20 +4,21 @@ Loading and one-hot encoding are the core; around it stand the flags, the log an
 that a lesson's own page holds nothing but the lesson. Import it before TensorFlow: it keeps
 TensorFlow's start-up chatter off the screen.
 """
-import argparse
 import collections
-import math
 import os
+import signal
 import sys
 import time
 
 import numpy as np
 
+from commandline import Flags, Parser, folder, number  # noqa: F401: the lessons find them here
 from data import formats
 
 with formats.quiet_stderr():
     import tensorflow.compat.v1 as tf
 tf.logging.set_verbosity(tf.logging.ERROR)
+tf.enable_resource_variables()  # TensorFlow 1 too: a value read before an update stays as it was read
 
 IMAGE_SIZE = 28
 NUM_LABELS = 10
@@ -76,89 +77,66 @@ def resident(array):
     return tf.Variable(value, trainable=False, collections=[tf.GraphKeys.LOCAL_VARIABLES])
 
 
-def count_correct(session, net, split):
-    """How many images of a split are classified correctly, evaluated in chunks."""
-    return int(sum(session.run(net.correct, {net.x: split.images[i:i + EVALUATION_CHUNK],
-                                             net.y: split.labels[i:i + EVALUATION_CHUNK]})
-                   for i in range(0, len(split.labels), EVALUATION_CHUNK)))
+def predict(session, net, images):
+    """The class of each image by the net's present weights: int64 [n], evaluated in chunks."""
+    return np.concatenate([session.run(net.predictions, {net.x: images[i:i + EVALUATION_CHUNK]})
+                           for i in range(0, len(images), EVALUATION_CHUNK)])
 
 
-def session(graph):
-    """A tf.Session on a graph that is complete: nothing may be added once it runs."""
+def accuracy(session, net, split):
+    """The share of a split's images that the net classifies correctly."""
+    return float(np.mean(predict(session, net, split.images) == split.labels.argmax(1)))
+
+
+def session(graph, gpu_memory=None):
+    """A tf.Session on a graph that is complete: nothing may be added once it runs.
+
+    gpu_memory: share of a GPU's memory to take at once; None takes it as needed (notes 5).
+    """
     graph.finalize()
-    gpu = tf.GPUOptions(allow_growth=True)  # take a GPU's memory as needed, not all of it
+    gpu = (tf.GPUOptions(allow_growth=True) if gpu_memory is None else
+           tf.GPUOptions(per_process_gpu_memory_fraction=gpu_memory))
     return tf.Session(graph=graph, config=tf.ConfigProto(gpu_options=gpu))
 
 
-# -------------------------------------------------------------------------------------- the flags
+class CtrlC:
+    """Lets a step finish: `with CtrlC() as ctrl_c:` turns Ctrl-C into ctrl_c.pressed.
 
-def number(kind, low, high=math.inf, open_low=False):
-    """An argparse type: a finite int or float from low (or above it, open_low) up to high."""
-    def parse(text):
-        wanted = 'a whole number' if kind is int else 'a number'
-        bounds = ('greater than %g' if open_low else 'of at least %g') % low
-        if high < math.inf:
-            bounds += ' and at most %g' % high
-        try:
-            value = kind(text)
-            if math.isfinite(value) and low <= value <= high and not (open_low and value == low):
-                return value
-        except (ValueError, OverflowError):
-            pass
-        raise argparse.ArgumentTypeError('%s is not %s %s' % (text, wanted, bounds))
-    return parse
+    A second Ctrl-C stops at once.
+    """
 
+    def __enter__(self):
+        self.pressed = False
+        self.before = signal.signal(signal.SIGINT, self.press)
+        return self
 
-class Flags(argparse.ArgumentParser):
-    """The flags common to all lessons; each lesson adds its own and gives its constants."""
+    def press(self, *_):
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
 
-    def __init__(self, doc, steps, batch_size, learning_rate, report_every, seed, data='letters'):
-        super().__init__(description=doc, allow_abbrev=False,
-                         formatter_class=argparse.RawDescriptionHelpFormatter)
-        self.flag('--data', 'letters, notmnist, mnist or a PATH', default=data)
-        self.flag('--steps', 'training steps', type=number(int, 1), default=steps)
-        self.flag('--batch-size', 'images in a minibatch', type=number(int, 1), default=batch_size)
-        self.flag('--lr', 'learning rate at the start', metavar='RATE',
-                  type=number(float, 0, open_low=True), default=learning_rate)
-        self.flag('--report-every', 'steps between two lines of the log', metavar='STEPS',
-                  type=number(int, 1), default=report_every)
-        self.flag('--seed', 'of weights, dropout and shuffling', type=number(int, 0, 2**31 - 1),
-                  default=seed)
-        self.flag('--shuffle', 'shuffle the training set first', action='store_true')
-        self.flag('--target-accuracy', 'exit with 1 if the test accuracy is lower',
-                  metavar='PERCENT', type=number(float, 0, 100))
-
-    def flag(self, name, text, **options):
-        """add_argument with the default in the help text."""
-        default = options.get('default')
-        if default is not None and not isinstance(default, bool):
-            text += ' (default: %s)' % default
-        return self.add_argument(name, help=text.replace('%', '%%'), **options)
-
-    def error(self, message):
-        """One sentence, exit code 2: argparse's own usage text would bury it."""
-        self.exit(2, '%s: %s; see --help.\n' % (self.prog, message.replace('argument ', '', 1)))
-
-    def changed(self, flags):
-        """The constants that flags have changed, as they would be typed (data and seed apart)."""
-        names = {action.dest: action.option_strings[0] for action in self._actions}
-        return ' '.join(
-            names[dest] if isinstance(value, bool) else '%s %s' % (names[dest], value)
-            for dest, value in vars(flags).items()
-            if value != self.get_default(dest) and dest not in ('data', 'seed'))
+    def __exit__(self, *_):
+        signal.signal(signal.SIGINT, self.before)
 
 
 # ---------------------------------------------------------------------------------------- the log
 
 class Log:
-    """The printed lines of one run: what runs, a line per report, the test accuracy."""
+    """What one run tells: printed lines, and on demand TensorBoard's scalars and pictures."""
 
-    def __init__(self, parser, flags, data):
-        """Print the first line and refuse a minibatch larger than the training set."""
-        if flags.batch_size > len(data.train.labels):
+    def __init__(self, parser, flags, data, epoch_images=None):
+        """Print the first line and refuse a minibatch larger than the training set.
+
+        epoch_images: how many images an epoch has; the whole training set if not given.
+        """
+        images = len(data.train.labels)
+        if flags.batch_size > images:
             raise Refused('--batch-size %d is larger than the training set of %d images: give a '
-                          'smaller one.' % (flags.batch_size, len(data.train.labels)))
+                          'smaller one.' % (flags.batch_size, images))
         self.flags, self.start = flags, time.time()
+        self.epochs_per_step = flags.batch_size / (epoch_images or images)
+        self.history = []  # what report() was told, as dictionaries
+        self.board = None  # TensorBoard's file
         print('%s  data %s (%s images)  seed %d  TensorFlow %s  %s' % (
             parser.prog, flags.data, '/'.join(str(len(split.labels)) for split in data), flags.seed,
             tf.__version__, parser.changed(flags) or 'default constants'), flush=True)
@@ -168,22 +146,54 @@ class Log:
         return step % self.flags.report_every == 0 or step == self.flags.steps - 1
 
     def report(self, step, losses, accuracy, validation, learning_rate):
-        """Print one line; losses is the data loss alone or (data loss, penalty).
+        """Print one line; losses is the data loss alone, or {name: value} with the data loss first.
 
         Accuracies are fractions. Raises Refused where the loss is no longer a finite number.
         """
-        total, last = np.sum(losses), self.flags.steps - 1
-        apart = '' if np.size(losses) == 1 else ' = %.4f + l2 %.4f' % tuple(losses)
+        losses = losses if isinstance(losses, dict) else {'loss': losses}
+        total, last = float(sum(losses.values())), self.flags.steps - 1
+        apart = '' if len(losses) == 1 else ' = ' + ' + '.join(
+            ('%.4f' if i == 0 else name + ' %.4f') % losses[name] for i, name in enumerate(losses))
+        epoch = step * self.epochs_per_step
         clear_progress()
-        print('step %*d/%d  minibatch loss %.4f%s  minibatch accuracy %5.1f%%  '
+        print('step %*d/%d  epoch %5.2f  minibatch loss %.4f%s  minibatch accuracy %5.1f%%  '
               'validation accuracy %5.1f%%  lr %.4f  %.1fs' % (
-                  len(str(last)), step, last, total, apart, 100 * accuracy, 100 * validation,
-                  learning_rate, time.time() - self.start), flush=True)
+                  len(str(last)), step, last, epoch, total, apart, 100 * accuracy,
+                  100 * validation, learning_rate, self.seconds()), flush=True)
         if not np.isfinite(total):
             raise Refused(self.diagnosis(total, step))
+        values = {'loss/' + name: float(value) for name, value in losses.items()}
+        values.update({'accuracy/minibatch': float(accuracy), 'accuracy/validation': validation,
+                       'learning_rate': float(learning_rate), 'epoch': epoch})
+        self.history.append(dict(values, step=step))
+        if self.flags.logdir:
+            self.summarize(step, tf.Summary(value=[
+                tf.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]))
         if 0 < step < last:
-            left = (time.time() - self.start) / (step + 1) * (last - step)
+            left = self.seconds() / (step + 1) * (last - step)
             show_progress('%3d%%  about %d s left' % (100 * step // last, left))
+
+    def summarize(self, step, summary):
+        """Write a tf.Summary, serialized or not, for TensorBoard; the graph comes first."""
+        if self.board is None:
+            self.board = tf.summary.FileWriter(self.flags.logdir, tf.get_default_graph())
+            # After a checkpoint, TensorBoard forgets what the run before had written beyond it.
+            self.board.add_session_log(tf.SessionLog(status=tf.SessionLog.START), step)
+        self.board.add_summary(summary, step)
+        self.board.flush()  # a run that is killed is seen up to here
+
+    def say(self, sentence):
+        """Print a line of another kind."""
+        clear_progress()
+        print(sentence, flush=True)
+
+    def seconds(self):
+        """Since the start, the runs before this one's checkpoint included."""
+        return time.time() - self.start
+
+    def go_on(self, history, seconds):
+        """Take up the log of a run that was stopped after so many seconds."""
+        self.history, self.start = history, time.time() - seconds
 
     def diagnosis(self, loss, step):
         """The likely cause of a loss that is not finite, and the flag to change."""
@@ -195,12 +205,31 @@ class Log:
         return ('The loss is %s at step %d: most likely the learning rate of %g is too large and '
                 'the weights have run away; try --lr %g.' % (loss, step, rate, rate / 10))
 
-    def finish(self, correct, total, best_validation, best_step):
+    def stopped(self, step, best_validation, best_step):
+        """Say where Ctrl-C stopped the run; return the exit code."""
+        clear_progress()
+        print('Stopped by Ctrl-C before step %d: best validation accuracy %.1f%% at step %d; %s' % (
+            step, 100 * best_validation, best_step, 'the same command with --resume goes on.'
+            if self.flags.checkpoint else 'nothing was saved.'), flush=True)
+        return 130
+
+    def finish(self, predictions, test, best_validation, best_step):
         """Print the test accuracy; return the exit code, 1 where it misses --target-accuracy."""
+        truth = test.labels.argmax(1)
+        correct, total = int((predictions == truth).sum()), len(truth)
         clear_progress()
         print('Test accuracy: %.1f%% (%d/%d)  best validation %.1f%% at step %d  seed %d' % (
             100 * correct / total, correct, total, 100 * best_validation, best_step,
             self.flags.seed), flush=True)
+        if self.board:
+            self.board.close()
+        if self.flags.plot:
+            import plots  # matplotlib takes half a second to load: only where it draws
+            first = tf.get_default_session().run(tf.trainable_variables()[0])  # [784, units]
+            plots.learning_curves(self.flags.plot, self.history)
+            plots.confusion_matrix(self.flags.plot, truth, predictions)
+            plots.wrong_examples(self.flags.plot, test.images, truth, predictions)
+            plots.first_layer(self.flags.plot, first)
         return int(100 * correct / total < (self.flags.target_accuracy or 0))
 
 
@@ -233,5 +262,5 @@ def run(main):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
-        warn('Stopped by Ctrl-C; nothing was saved.')
+        warn('Stopped by Ctrl-C.')
         sys.exit(130)

@@ -13,7 +13,7 @@ from data import formats
 LESSONS = ['full_connect.py', 'sgd.py', 'relu_nn.py', 'nn_overfit.py', 'deep_nn.py']
 SHORT = ' --batch-size 50 --steps 101 --report-every 50'
 STEP_LINE = re.compile(
-    r'step +\d+/\d+  minibatch loss \d+\.\d{4}( = \d+\.\d{4} \+ l2 \d+\.\d{4})?  '
+    r'step +\d+/\d+  epoch +\d+\.\d\d  minibatch loss \d+\.\d{4}( = \d+\.\d{4} \+ l2 \d+\.\d{4})?  '
     r'minibatch accuracy +[\d.]+%  validation accuracy +[\d.]+%  lr \d\.\d{4}  \d+\.\ds$')
 TEST_LINE = re.compile(
     r'Test accuracy: (\d+\.\d)% \((\d+)/(\d+)\)  best validation \d+\.\d% at step \d+  seed \d+$')
@@ -67,7 +67,7 @@ def test_step_0_shows_loss_and_penalty_apart(shapes):
 def test_decay_shows_in_the_log(shapes):
     rates = lambda more: [float(rate) for rate in re.findall(
         r' lr ([\d.]+) ', run_lesson(short(shapes, 'deep_nn.py', more + ' --hidden 64')).stdout)]
-    falling, flat = rates(''), rates('--no-decay')
+    falling, flat = rates(''), rates('--schedule constant')
     assert falling[0] > falling[1] > falling[2]
     assert len(set(flat)) == 1
 

@@ -52,20 +52,21 @@ def test_resident_data_stay_out_of_the_graph_and_of_checkpoints():
             tf.constant(1)
 
 
-def test_count_correct_in_chunks(monkeypatch):
+def test_predictions_and_accuracy_in_chunks(monkeypatch):
     random = np.random.RandomState(0)
     images = random.rand(57, 784).astype(np.float32)
     labels = np.eye(10, dtype=np.float32)[random.randint(0, 10, 57)]
     graph = tf.Graph()
     with graph.as_default():
-        x, y = tf.placeholder(tf.float32, [None, 784]), tf.placeholder(tf.float32, [None, 10])
-        hits = tf.equal(tf.argmax(x[:, :10], 1), tf.argmax(y, 1))
-        net = argparse.Namespace(x=x, y=y, correct=tf.reduce_sum(tf.cast(hits, tf.float32)))
-    expected = (images[:, :10].argmax(1) == labels.argmax(1)).sum()
+        x = tf.placeholder(tf.float32, [None, 784])
+        net = argparse.Namespace(x=x, predictions=tf.argmax(x[:, :10], 1))
+    expected = images[:, :10].argmax(1)
     with utils.session(graph) as session:
         for chunk in (57, 10, 1):
             monkeypatch.setattr(utils, 'EVALUATION_CHUNK', chunk)
-            assert utils.count_correct(session, net, utils.Split(images, labels)) == expected
+            assert np.array_equal(utils.predict(session, net, images), expected)
+            share = utils.accuracy(session, net, utils.Split(images, labels))
+            assert share == (expected == labels.argmax(1)).mean()
 
 
 @pytest.mark.parametrize('kind, low, high, open_low, good, bad', [
