@@ -1,0 +1,150 @@
+"""Each remedy of notes 4 with and without, on the same data, seeds and steps; prints the README's table.
+
+    python benchmarks/remedies.py                        seeds 1 2 3: about twenty minutes
+    python benchmarks/remedies.py --only dropout --seeds 1
+    python benchmarks/remedies.py --plot results/remedies
+
+Raw logs go to results/remedies; a log that is already there is used again, unless --again is given.
+"""
+import argparse
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+FOLDER = os.path.join(ROOT, 'results', 'remedies')
+RUN = 'deep_nn.py --steps 3001 --report-every 500 '
+DEEP = '--layers 10 --hidden 256 --gradient-norms'         # nine hidden layers, to see depth hurt
+SIGMOID = DEEP + ' --activation sigmoid --init normal'
+SMALL = '--layers 4 --hidden 256 --schedule constant'
+LARGE = '--layers 4 --hidden 1024 --schedule constant'     # large enough to overfit in these steps
+FAST = '--layers 4 --hidden 256 --schedule constant --lr 0.03'
+ROWS = [  # remedy, what the notes say of it, flags without it, flags with it
+    ('Xavier init, sigmoid', 'N(0, 1) saturates the sigmoid', SIGMOID,
+     DEEP + ' --activation sigmoid --init xavier'),
+    ('He init, ReLU', 'a start to fit each activation', DEEP + ' --init normal', DEEP),
+    ('He init, uniform', 'normal is used more', DEEP, DEEP + ' --init he-uniform'),
+    ('sigmoid to ReLU', 'flat ends stop learning', SIGMOID, DEEP),
+    ('batch norm, sigmoid', 'keeps the signal in shape', SIGMOID, SIGMOID + ' --batch-norm'),
+    ('batch norm, ReLU', 'keeps the signal in shape', DEEP, DEEP + ' --batch-norm'),
+    ('leaky ReLU', 'no dead units', SMALL, SMALL + ' --activation leaky_relu'),
+    ('ELU', 'better than ReLU', SMALL, SMALL + ' --activation elu'),
+    ('standardise', 'SELU needs it', SMALL, SMALL + ' --standardise'),
+    ('SELU, standardise', 'the newest', SMALL, SMALL + ' --standardise --activation selu'),
+    ('clipping', 'stops exploding gradients', SMALL + ' --lr 3', SMALL + ' --lr 3 --clip 0.003'),
+    ('momentum', 'faster than gradient descent', FAST, FAST + ' --optimizer momentum'),
+    ('Nesterov', 'looks a step ahead', FAST, FAST + ' --optimizer nesterov'),
+    ('AdaGrad', 'may stop too early', FAST, FAST + ' --optimizer adagrad'),
+    ('RMSProp', 'AdaGrad that forgets', FAST, FAST + ' --lr 0.0003 --optimizer rmsprop'),
+    ('Adam', 'the least trouble; the default', FAST, FAST + ' --lr 0.001 --optimizer adam'),
+    ('exponential schedule', 'large first, then small', LARGE,
+     LARGE.replace('constant', 'exponential')),
+    ('one-cycle schedule', '', LARGE, LARGE.replace('constant', 'one-cycle')),
+    ('early stopping', 'stop when errors rise', LARGE + ' --steps 12001',
+     LARGE + ' --steps 12001 --early-stopping 2000'),
+    ('L1', 'against overfitting', LARGE, LARGE + ' --l1 0.00003'),
+    ('L2', 'against overfitting', LARGE, LARGE + ' --l2 0.001'),
+    ('dropout', 'test comes close to training', LARGE, LARGE + ' --dropout 0.5'),
+    ('dropout, inputs too', 'test comes close to training', LARGE,
+     LARGE + ' --dropout 0.5 --input-dropout 0.8'),
+    ('max-norm', 'a steadier network', LARGE, LARGE + ' --max-norm 1.0'),
+    ('label smoothing', '', LARGE, LARGE + ' --label-smoothing 0.1'),
+    ('augmentation', 'more data, less overfitting', LARGE, LARGE + ' --augment'),
+    ('default configuration', 'He, ELU, batch norm, dropout, Adam', LARGE,
+     '--layers 4 --hidden 1024 --default-dnn'),
+]
+
+
+def run(flags, data, seed, again):
+    """Run deep_nn.py with flags, or read its log if there is one; returns the log."""
+    name = re.sub(r'[^\w.]+', '_', flags).strip('_') or 'plain'
+    folder = os.path.join(FOLDER, os.path.basename(data).split('.')[0])
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, '%s.seed%d.log' % (name, seed))
+    if again or not os.path.exists(path):
+        words = (RUN + flags).split() + ['--data', data, '--seed', str(seed)]
+        done = subprocess.run([sys.executable] + words, cwd=ROOT, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, universal_newlines=True)
+        if done.returncode not in (0, 2):
+            raise SystemExit('%s failed: %s' % (' '.join(words), done.stderr))
+        with open(path + '.part', 'w') as file:  # a run that diverges ends in a sentence: kept too
+            file.write('$ python %s\n%s%s' % (' '.join(words), done.stdout, done.stderr))
+        os.replace(path + '.part', path)
+    with open(path) as file:
+        return file.read()
+
+
+def summary(logs):
+    """'mean ± sd' of the test accuracy in percent, and of the steps where a run stopped early."""
+    if any('The loss is' in log for log in logs):
+        return 'diverges', None
+    found = [re.search(r'^Test accuracy: .*\((\d+)/(\d+)\)', log, re.M).groups() for log in logs]
+    percent = np.array([100 * int(right) / int(total) for right, total in found])
+    text = '%.1f ± %.1f' % (percent.mean(), percent.std(ddof=1)) if len(logs) > 1 else (
+        '%.1f' % percent[0])
+    if 'Early stopping' in logs[0]:
+        steps = [int(re.findall(r'^step +(\d+)', log, re.M)[-1]) for log in logs]
+        text += ', after %d steps' % np.mean(steps)
+    return text, percent.mean()
+
+
+def gradient_norms(log):
+    """The norms of the gradients by layer at step 0 and at the last step, [2, layers]."""
+    lines = re.findall(r'^gradient norm by layer: (.*)$', log, re.M)
+    return np.array([[float(word) for word in line.split()] for line in (lines[0], lines[-1])])
+
+
+def draw(folder, logs):
+    """Gradient norms by layer of {name: log}, before training and after it."""
+    import plots
+    figure, panels = plots.plt.subplots(1, 2, figsize=(11, 4), sharey=True)
+    for name, log in logs.items():
+        for panel, norms in zip(panels, gradient_norms(log)):
+            panel.plot(range(1, len(norms) + 1), norms, 'o-', label=name)
+    for panel, title in zip(panels, ('at step 0', 'at step 3000')):
+        panel.set_title('gradient norm ' + title)
+        panel.set_yscale('log')
+        panel.set_xlabel('layer: 1 reads the pixels, 10 gives the logits')
+        panel.set_xticks(range(1, 11))
+        panel.grid(alpha=0.3)
+    panels[1].legend(frameon=False, loc='center left', bbox_to_anchor=(1, 0.5))
+    return plots.save(figure, folder, 'gradient_norms')
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--data', default='letters', help='as in every lesson')
+    parser.add_argument('--seeds', type=int, nargs='+', default=[1, 2, 3])
+    parser.add_argument('--only', nargs='+', metavar='WORD', help='remedies whose name has a WORD')
+    parser.add_argument('--again', action='store_true', help='do not use logs that are there')
+    parser.add_argument('--plot', metavar='DIR', help='draw gradient_norms.png there')
+    flags = parser.parse_args()
+    done = {}
+
+    def logs(command):
+        if command not in done:
+            done[command] = [run(command, flags.data, seed, flags.again) for seed in flags.seeds]
+        return done[command]
+
+    print('| remedy | the notes | without | with | `deep_nn.py --steps 3001` and |')
+    print('|---|---|---|---|---|')
+    for remedy, claim, without, with_it in ROWS:
+        if not flags.only or any(word in remedy for word in flags.only):
+            print('| %s | %s | %s | %s | `%s` |' % (
+                remedy, claim, summary(logs(without))[0], summary(logs(with_it))[0],
+                with_it.replace(' --gradient-norms', '')), flush=True)
+    if flags.plot:
+        draw(flags.plot, {name: logs(command)[0] for name, command in (
+            ('sigmoid, N(0, 1)', SIGMOID), ('sigmoid, Xavier', ROWS[0][3]),
+            ('sigmoid, N(0, 1), batch norm', SIGMOID + ' --batch-norm'),
+            ('ReLU, N(0, 1)', DEEP + ' --init normal'), ('ReLU, He', DEEP),
+            ('ReLU, He, batch norm', DEEP + ' --batch-norm'))})
+
+
+if __name__ == '__main__':
+    main()
