@@ -108,7 +108,7 @@ def batch_sizes(folder, rows):
 # ---------------------------------------------------------------------------------- activations.py
 
 def activations(folder, grid, both, flat, bound):
-    """Each activation {name: (f, f')} beside its derivative; its flat regions {name: pairs} in grey."""
+    """Each activation of {name: (f, f')} beside its derivative, the pairs of {name: flat} grey."""
     figure, panels = plt.subplots((len(both) + 1) // 2, 4, figsize=(12, 7.6), sharex=True)
     for place, (name, pair) in enumerate(both.items()):
         row, column = place // 2, place % 2 * 2
@@ -124,7 +124,7 @@ def activations(folder, grid, both, flat, bound):
             panel.grid(alpha=0.3)
         panels[row, column].set_ylim(*((-1.2, 1.2) if pair[0].max() <= 1 else (-2.5, 8)))
         panels[row, column + 1].set_ylim(-0.15, 1.9)
-    figure.suptitle('Grey: flat, |derivative| < %g; a unit in there hardly learns' % bound, y=0.99)
+    figure.suptitle('Grey: flat, |derivative| < %g; next to no gradient comes through' % bound, y=0.99)
     figure.tight_layout()
     return save(figure, folder, 'activations')
 
