@@ -124,7 +124,8 @@ def activations(folder, grid, both, flat, bound):
             panel.grid(alpha=0.3)
         panels[row, column].set_ylim(*((-1.2, 1.2) if pair[0].max() <= 1 else (-2.5, 8)))
         panels[row, column + 1].set_ylim(-0.15, 1.9)
-    figure.suptitle('Grey: flat, |derivative| < %g; next to no gradient comes through' % bound, y=0.99)
+    figure.suptitle('Grey: flat, |derivative| < %g; next to no gradient comes through' % bound,
+                    y=0.99)
     figure.tight_layout()
     return save(figure, folder, 'activations')
 
