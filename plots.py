@@ -108,7 +108,7 @@ def batch_sizes(folder, rows):
 # ---------------------------------------------------------------------------------- activations.py
 
 def activations(folder, grid, both, flat, bound):
-    """Each activation {name: (f, f')} beside its derivative, its flat regions {name: pairs} grey."""
+    """Each activation of {name: (f, f')} beside its derivative, the pairs of {name: flat} grey."""
     figure, panels = plt.subplots((len(both) + 1) // 2, 4, figsize=(12, 7.6), sharex=True)
     for place, (name, pair) in enumerate(both.items()):
         row, column = place // 2, place % 2 * 2
@@ -124,27 +124,28 @@ def activations(folder, grid, both, flat, bound):
             panel.grid(alpha=0.3)
         panels[row, column].set_ylim(*((-1.2, 1.2) if pair[0].max() <= 1 else (-2.5, 8)))
         panels[row, column + 1].set_ylim(-0.15, 1.9)
-    figure.suptitle('Grey: flat, |derivative| < %g; a unit in there hardly learns' % bound, y=0.99)
+    figure.suptitle('Grey: flat, |derivative| < %g; next to no gradient comes through' % bound,
+                    y=0.99)
     figure.tight_layout()
     return save(figure, folder, 'activations')
 
 
 def unit_health(folder, rows, bound):
-    """Rows (name, rate, validation, test, dead, flat, perplexity) as bars, one panel each."""
-    names = ['%s, rate %g' % row[:2] for row in rows]
-    places = np.arange(len(rows))[::-1]
-    figure, panels = plt.subplots(1, 3, figsize=(11, 3.6), sharey=True)
-    for panel, column, color, title in zip(panels, (3, 4, 5), (BLUE, RED, ORANGE), (
+    """Rows (name, rate, test accuracy, dead, flat, perplexity) as bars of percent, rates apart."""
+    rates = sorted({row[1] for row in rows})
+    places = np.array([-i - 0.7 * rates.index(row[1]) for i, row in enumerate(rows)])
+    figure, panels = plt.subplots(1, 3, figsize=(11, 0.3 * len(rows) + 1.4), sharey=True)
+    for panel, column, color, title in zip(panels, (2, 3, 4), (BLUE, RED, ORANGE), (
             'test accuracy, %', 'dead units, %', 'outputs on flat ground, %%\n|derivative| < %g'
             % bound)):
-        values = [100 * row[column] for row in rows]
+        values = [row[column] for row in rows]
         panel.barh(places, values, color=color, height=0.66)
         for place, value in zip(places, values):
             panel.text(value + 1.5, place, '%.1f' % value, va='center', fontsize=9)
         panel.set_xlim(0, 119)
         panel.set_xticks(range(0, 101, 25))
         panel.set_yticks(places)
-        panel.set_yticklabels(names)
+        panel.set_yticklabels(['%s, rate %g' % row[:2] for row in rows])
         panel.set_title(title, fontsize=11)
         for side in ('top', 'right'):
             panel.spines[side].set_visible(False)
