@@ -13,7 +13,6 @@ on the test set; at most 0.4% of the units are dead, though 44 to 47% of ReLU's 
 At 0.1, 43 to 50% of the units of ReLU, ELU, SELU and sigmoid are dead, and ReLU's accuracy is 10 to
 18%, near a guess; 98% of tanh's outputs lie flat. No leaky ReLU dies, and 84 to 91% remain.
 """
-import time
 from types import SimpleNamespace
 
 import utils  # before TensorFlow: keeps its start-up chatter off the screen
@@ -80,8 +79,9 @@ def build_graph(flags, train, name, rate):
             # gradient descent would grow until the loss is nan.
             train_op = tf.train.AdamOptimizer(rate).minimize(loss, global_step=step)
         with tf.name_scope('evaluation'):
-            hits = tf.cast(tf.equal(tf.argmax(logits, 1), tf.argmax(y, 1)), tf.float32)  # [batch]
-            correct, accuracy = tf.reduce_sum(hits), tf.reduce_mean(hits)
+            predictions = tf.argmax(logits, 1)                               # [batch], 0 to 9
+            hits = tf.equal(predictions, tf.argmax(y, 1))                    # [batch]
+            accuracy = tf.reduce_mean(tf.cast(hits, tf.float32))
             perplexity = tf.exp(tf.cast(loss, tf.float64))  # e, not 2: the loss is in nats
         with tf.name_scope('health'):
             # An output depends on its own sum alone: the gradient is each unit's own derivative.
@@ -91,8 +91,8 @@ def build_graph(flags, train, name, rate):
             flat = tf.reduce_mean(tf.cast(is_flat, tf.float32))
 
         return SimpleNamespace(
-            graph=graph, x=x, y=y, loss=loss, rate=rate, train_op=train_op, correct=correct,
-            accuracy=accuracy, perplexity=perplexity, dead=dead, flat=flat,
+            graph=graph, x=x, y=y, loss=loss, rate=rate, train_op=train_op,
+            predictions=predictions, accuracy=accuracy, perplexity=perplexity, dead=dead, flat=flat,
             init=[tf.global_variables_initializer(), tf.local_variables_initializer()])
 
 
@@ -102,16 +102,15 @@ def train(net, data, flags, log):
     Returns the exit code and, of the last weights, not the best, a row: test accuracy, dead units
     and outputs on flat ground, all in percent, and perplexity on the validation set.
     """
-    with utils.session(net.graph) as session:
+    with utils.session(net.graph, flags.gpu_memory) as session:
         session.run(net.init)
-        log.start = time.time()                # each network's own
         best_validation, best_step = -1.0, 0
         for step in range(flags.steps):
             if not log.due(step):
                 session.run(net.train_op)      # nothing is fetched, so nothing is waited for
                 continue
             _, loss, accuracy = session.run([net.train_op, net.loss, net.accuracy])
-            validation = utils.count_correct(session, net, data.valid) / len(data.valid.labels)
+            validation = utils.accuracy(session, net, data.valid)
             log.report(step, loss, accuracy, validation, net.rate)
             if validation > best_validation:
                 best_validation, best_step = validation, step
@@ -119,9 +118,10 @@ def train(net, data, flags, log):
         dead, flat = session.run([net.dead, net.flat], {net.x: data.train.images[:SAMPLE]})
         perplexity = session.run(net.perplexity, {net.x: data.valid.images[:SAMPLE],
                                                   net.y: data.valid.labels[:SAMPLE]})
-        correct, count = utils.count_correct(session, net, data.test), len(data.test.labels)
-        code = log.finish(correct, count, best_validation, best_step)
-        return code, (100 * correct / count, 100 * dead, 100 * flat, perplexity)
+        predictions = utils.predict(session, net, data.test.images)          # [n], 0 to 9
+        accuracy = np.mean(predictions == data.test.labels.argmax(1))
+        code = log.finish(predictions, data.test, best_validation, best_step)
+        return code, (100 * accuracy, 100 * dead, 100 * flat, perplexity)
 
 
 def flat_regions(grid, slopes):
@@ -208,7 +208,6 @@ def show_concepts(seed):
 
 def main():
     parser = utils.Flags(__doc__, STEPS, BATCH_SIZE, LEARNING_RATE, REPORT_EVERY, SEED)
-    parser.flag('--plot', 'draw pictures into this folder', metavar='DIR')
     flags = parser.parse_args()
     data = utils.load(flags.data, flags.seed if flags.shuffle else None)
     log = utils.Log(parser, flags, data)
@@ -222,7 +221,8 @@ def main():
     rows, missed = [], 0
     for rate in (flags.lr, TOO_LARGE * flags.lr):
         for name in layers.ACTIVATIONS:
-            print('\n%s, learning rate %g' % (name, rate))
+            log.say('\n%s, learning rate %g' % (name, rate))
+            log.part('%s_%g' % (name, rate))
             code, row = train(build_graph(flags, data.train, name, rate), data, flags, log)
             rows.append((name, rate) + row)
             missed |= code and rate == flags.lr  # too large a rate misses any target

@@ -29,7 +29,7 @@ LEARNING_RATES = {'sgd': 0.3, 'momentum': 0.03, 'nesterov': 0.03, 'adagrad': 0.0
 REPORT_EVERY = 1000      # steps
 SEED = 42
 MIN_UNITS = 64           # layers are no narrower: ten classes do not fit through two units
-BATCH_NORM_MOMENTUM = 0.9  # share of the moving moments that stays at each step
+BATCH_NORM_MOMENTUM = 0.99  # share of the moving moments that stays at each step (notes: 0.9)
 
 above_0, share = utils.number(float, 0, open_low=True), utils.number(float, 0, 1, open_low=True)
 FLAGS = [

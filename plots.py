@@ -207,7 +207,7 @@ def learning_curves(folder, history):
     return save(figure, folder, 'learning_curves')
 
 
-def confusion_matrix(folder, truth, predictions, names='ABCDEFGHIJ'):
+def confusion_matrix(folder, truth, predictions, names):
     """How often each class (row) was taken for each (column); truth, predictions: integer [n]."""
     size = len(names)
     counts = np.bincount(size * truth + predictions, minlength=size * size).reshape(size, size)
@@ -228,7 +228,7 @@ def confusion_matrix(folder, truth, predictions, names='ABCDEFGHIJ'):
     return save(figure, folder, 'confusion_matrix')
 
 
-def wrong_examples(folder, images, truth, predictions, names='ABCDEFGHIJ', count=24):
+def wrong_examples(folder, images, truth, predictions, names, count=24):
     """The first images [n, 784] that were classified wrongly, with true and predicted class."""
     wrong = np.flatnonzero(truth != predictions)[:count]
     figure, panels = plt.subplots(3, 8, figsize=(8, 3.9))

@@ -1,9 +1,15 @@
 """What TensorBoard shows of a network beside the curves of the log (notes 5; --logdir)."""
 import tensorflow.compat.v1 as tf
 
-FIRST_UNITS = 36   # units of the first layer whose weights are shown as pictures
 IMAGES = 1000      # of the validation set, the same at each report, so that reports compare
-SHOWN = 8          # examples, and as many mistakes
+
+
+def sheet(images, rows, columns):
+    """The first images [n, 784] as one picture [1, 28 rows, 28 columns, 1]; empty where n is less."""
+    images = images[:rows * columns]
+    images = tf.pad(images, [[0, rows * columns - tf.shape(images)[0]], [0, 0]])
+    images = tf.reshape(images, [rows, columns, 28, 28])
+    return tf.reshape(tf.transpose(images, [0, 2, 1, 3]), [1, 28 * rows, 28 * columns, 1])
 
 
 def describe(x, hits, outputs, gradients):
@@ -19,11 +25,14 @@ def describe(x, hits, outputs, gradients):
         name = variable.op.name.replace('forward/', '')
         tf.summary.histogram('weights/' + name, variable)
         tf.summary.histogram('gradients/' + name, gradient)
-    wrong = tf.boolean_mask(x, tf.logical_not(hits))                         # [mistakes, 784]
-    tf.summary.image('examples', tf.reshape(x, [-1, 28, 28, 1]), SHOWN)
-    tf.summary.image('mistakes', tf.reshape(wrong, [-1, 28, 28, 1]), SHOWN)
-    first = tf.trainable_variables()[0][:, :FIRST_UNITS]                     # [784, units]
-    tf.summary.image('first_layer', tf.reshape(tf.transpose(first), [-1, 28, 28, 1]), FIRST_UNITS)
+    with tf.name_scope('pictures'):
+        pictures = {
+            'examples': sheet(x, 4, 8),
+            'mistakes': sheet(tf.boolean_mask(x, tf.logical_not(hits)), 4, 8),
+            'first_layer': sheet(tf.transpose(tf.trainable_variables()[0]), 6, 6),  # unit by unit
+        }
+    for name, picture in pictures.items():
+        tf.summary.image(name, picture)
     return tf.summary.merge_all()
 
 

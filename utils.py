@@ -133,13 +133,20 @@ class Log:
         if flags.batch_size > images:
             raise Refused('--batch-size %d is larger than the training set of %d images: give a '
                           'smaller one.' % (flags.batch_size, images))
-        self.flags, self.start = flags, time.time()
+        self.flags = flags
         self.epochs_per_step = flags.batch_size / (epoch_images or images)
-        self.history = []  # what report() was told, as dictionaries
-        self.board = None  # TensorBoard's file
+        self.part('')
         print('%s  data %s (%s images)  seed %d  TensorFlow %s  %s' % (
             parser.prog, flags.data, '/'.join(str(len(split.labels)) for split in data), flags.seed,
             tf.__version__, parser.changed(flags) or 'default constants'), flush=True)
+
+    def part(self, name):
+        """Begin a part of the run, with a clock, a history and folders of its own."""
+        self.start = time.time()
+        self.history = []  # what report() was told, as dictionaries
+        self.board = None  # TensorBoard's file
+        self.logdir, self.plot = [folder and os.path.join(folder, name)
+                                  for folder in (self.flags.logdir, self.flags.plot)]
 
     def due(self, step):
         """Whether this step is reported: every report_every steps, and the last."""
@@ -166,7 +173,7 @@ class Log:
         values.update({'accuracy/minibatch': float(accuracy), 'accuracy/validation': validation,
                        'learning_rate': float(learning_rate), 'epoch': epoch})
         self.history.append(dict(values, step=step))
-        if self.flags.logdir:
+        if self.logdir:
             self.summarize(step, tf.Summary(value=[
                 tf.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]))
         if 0 < step < last:
@@ -176,7 +183,7 @@ class Log:
     def summarize(self, step, summary):
         """Write a tf.Summary, serialized or not, for TensorBoard; the graph comes first."""
         if self.board is None:
-            self.board = tf.summary.FileWriter(self.flags.logdir, tf.get_default_graph())
+            self.board = tf.summary.FileWriter(self.logdir, tf.get_default_graph())
             # After a checkpoint, TensorBoard forgets what the run before had written beyond it.
             self.board.add_session_log(tf.SessionLog(status=tf.SessionLog.START), step)
         self.board.add_summary(summary, step)
@@ -223,13 +230,14 @@ class Log:
             self.flags.seed), flush=True)
         if self.board:
             self.board.close()
-        if self.flags.plot:
+        if self.plot:
             import plots  # matplotlib takes half a second to load: only where it draws
             first = tf.get_default_session().run(tf.trainable_variables()[0])  # [784, units]
-            plots.learning_curves(self.flags.plot, self.history)
-            plots.confusion_matrix(self.flags.plot, truth, predictions)
-            plots.wrong_examples(self.flags.plot, test.images, truth, predictions)
-            plots.first_layer(self.flags.plot, first)
+            names = '0123456789' if self.flags.data == 'mnist' else 'ABCDEFGHIJ'
+            plots.learning_curves(self.plot, self.history)
+            plots.confusion_matrix(self.plot, truth, predictions, names)
+            plots.wrong_examples(self.plot, test.images, truth, predictions, names)
+            plots.first_layer(self.plot, first)
         return int(100 * correct / total < (self.flags.target_accuracy or 0))
 
 

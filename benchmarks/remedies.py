@@ -17,8 +17,8 @@ import numpy as np
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 FOLDER = os.path.join(ROOT, 'results', 'remedies')
-RUN = 'deep_nn.py --steps 3001 --report-every 500 '
-DEEP = '--layers 10 --hidden 256 --gradient-norms'         # nine hidden layers, to see depth hurt
+RUN = 'deep_nn.py --steps 2001 --report-every 500 '
+DEEP = '--layers 10 --hidden 256 --lr 0.1 --gradient-norms'         # nine hidden layers, to see depth hurt
 SIGMOID = DEEP + ' --activation sigmoid --init normal'
 SMALL = '--layers 4 --hidden 256 --schedule constant'
 LARGE = '--layers 4 --hidden 1024 --schedule constant'     # large enough to overfit in these steps
@@ -44,8 +44,8 @@ ROWS = [  # remedy, what the notes say of it, flags without it, flags with it
     ('exponential schedule', 'large first, then small', LARGE,
      LARGE.replace('constant', 'exponential')),
     ('one-cycle schedule', '', LARGE, LARGE.replace('constant', 'one-cycle')),
-    ('early stopping', 'stop when errors rise', LARGE + ' --steps 12001',
-     LARGE + ' --steps 12001 --early-stopping 2000'),
+    ('early stopping', 'stop when errors rise', SMALL + ' --steps 10001',
+     SMALL + ' --steps 10001 --early-stopping 2000'),
     ('L1', 'against overfitting', LARGE, LARGE + ' --l1 0.00003'),
     ('L2', 'against overfitting', LARGE, LARGE + ' --l2 0.001'),
     ('dropout', 'test comes close to training', LARGE, LARGE + ' --dropout 0.5'),
@@ -105,7 +105,7 @@ def draw(folder, logs):
     for name, log in logs.items():
         for panel, norms in zip(panels, gradient_norms(log)):
             panel.plot(range(1, len(norms) + 1), norms, 'o-', label=name)
-    for panel, title in zip(panels, ('at step 0', 'at step 3000')):
+    for panel, title in zip(panels, ('at step 0', 'at step 2000')):
         panel.set_title('gradient norm ' + title)
         panel.set_yscale('log')
         panel.set_xlabel('layer: 1 reads the pixels, 10 gives the logits')
@@ -131,7 +131,7 @@ def main():
             done[command] = [run(command, flags.data, seed, flags.again) for seed in flags.seeds]
         return done[command]
 
-    print('| remedy | the notes | without | with | `deep_nn.py --steps 3001` and |')
+    print('| remedy | the notes | without | with | `deep_nn.py --steps 2001` and |')
     print('|---|---|---|---|---|')
     for remedy, claim, without, with_it in ROWS:
         if not flags.only or any(word in remedy for word in flags.only):
