@@ -1,9 +1,9 @@
 """Stopping at any moment and going on as if nothing had happened (--checkpoint, --resume).
 
-All that the rest of a run depends on is variables of the graph, so one tf.train.Saver keeps it: the
-weights, what the optimizer remembers of them, the moving moments, the step, the best weights so far,
-and a string with what Python knows besides. Random numbers need no keeping, for they are drawn from
-the seed and the step; neither does the order of the minibatches, which are cut at the step.
+All that the rest of a run depends on is variables of the graph, so one tf.train.Saver keeps it:
+the weights, what the optimizer remembers of them, the moving moments, the step, the best weights so
+far, and a string with what Python knows besides. Random numbers need no keeping, for they are drawn
+from the seed and the step; neither do minibatches, which are cut out at the step.
 """
 import json
 import os
@@ -39,7 +39,7 @@ def check(flags):
 
 def latest(folder):
     """Path of the newest checkpoint in a folder, or None; raises utils.Refused for a broken one."""
-    with utils.formats.quiet_stderr():  # TensorFlow complains at length of what we say in a sentence
+    with utils.formats.quiet_stderr():  # TensorFlow says at length what we say in a sentence
         path = tf.train.latest_checkpoint(folder)
     if path is None and os.path.exists(os.path.join(folder, 'checkpoint')):
         raise utils.Refused('%s holds a list of checkpoints, but not the files it names: remove '
@@ -100,7 +100,7 @@ class Checkpoint:
                 self.flags.checkpoint, str(error).split('\n')[0]))
 
     def restore(self, session, best, log):
-        """Go on from the newest checkpoint, if there is one: variables, best and log as they were."""
+        """Go on from the newest checkpoint, if any: variables, best and log as they were."""
         path = latest(self.flags.checkpoint)
         if path is None:
             log.say('No checkpoint in %s yet: from the beginning' % self.flags.checkpoint)

@@ -110,7 +110,7 @@ def build_graph(flags, train):
         step = tf.train.get_or_create_global_step()  # counted up by the optimizer
 
         def seed(place):
-            """Of random numbers drawn in this step at this place: nothing else to remember them by."""
+            """Of the random numbers drawn at a place in this step; nothing else remembers them."""
             return tf.stack([tf.constant(1000 * flags.seed + place, tf.int64), step])
 
         with tf.name_scope('minibatch'):
@@ -211,7 +211,7 @@ def refuse_nonsense(flags):
             (flags.activation == 'selu' and flags.batch_norm,
              'SELU normalizes by itself: leave out --batch-norm, or take another --activation.'),
             (flags.activation == 'selu' and not flags.standardise,
-             'SELU keeps mean 0 and deviation 1 only where its inputs have them: add --standardise.'),
+             'SELU keeps mean 0 and deviation 1 where its inputs have them: add --standardise.'),
             (flags.batch_norm and flags.batch_size == 1,
              '--batch-norm has no moments of one image: give a larger --batch-size.'),
             (flags.early_stopping and flags.early_stopping < flags.report_every,

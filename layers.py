@@ -22,7 +22,7 @@ ACTIVATIONS = {  # name: function of a tensor of any shape
     'relu': tf.nn.relu,
     'leaky_relu': leaky_relu,
     'elu': tf.nn.elu,
-    'selu': tf.nn.selu,      # keeps mean 0 and variance 1 from layer to layer, on standardised inputs
+    'selu': tf.nn.selu,      # keeps mean 0 and variance 1 where the inputs have them
     'sigmoid': tf.sigmoid,
     'tanh': tf.tanh,
 }
@@ -31,8 +31,8 @@ ACTIVATIONS = {  # name: function of a tensor of any shape
 # ---------------------------------------------------------------------------------------- weights
 
 INITIALIZERS = {  # name: standard deviation of the weights of a layer with so many inputs, outputs
-    'he': lambda inputs, outputs: math.sqrt(2 / inputs),                  # He et al. 2015: ReLU, ELU
-    'xavier': lambda inputs, outputs: math.sqrt(2 / (inputs + outputs)),  # Glorot 2010: tanh, sigmoid
+    'he': lambda inputs, outputs: math.sqrt(2 / inputs),                  # He 2015: for ReLU, ELU
+    'xavier': lambda inputs, outputs: math.sqrt(2 / (inputs + outputs)),  # Glorot 2010: tanh
     'lecun': lambda inputs, outputs: math.sqrt(1 / inputs),               # LeCun et al. 1998: SELU
     'normal': lambda inputs, outputs: 1.0,                                # notes 1: fits no depth
 }
@@ -57,7 +57,7 @@ def initial_weights(inputs, outputs, kind='he'):
 
 
 def full_layer(input_tensor, out_dim, active_function, name):
-    """A fully connected layer, by the note's own names (notes 3; there it starts at 0, which cannot learn).
+    """A fully connected layer (notes 3, where it starts at 0 and so cannot learn).
 
     input_tensor: float32 [batch, in_dim]; active_function: of ACTIVATIONS' kind, or None for none.
     Returns float32 [batch, out_dim]. Raises ValueError where the name has been used before.
@@ -95,7 +95,7 @@ def batch_norm(x, training, momentum, epsilon=1e-3):
 
 
 def dropout(x, keep_prob, seed):
-    """Keep each number of x with probability keep_prob, enlarged by 1 / keep_prob; 0 for the others.
+    """Keep each number of x with probability keep_prob, times 1 / keep_prob; 0 for others.
 
     seed: int [2]; the same seed drops the same units, so a mask needs no memory of earlier ones.
     """

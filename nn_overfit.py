@@ -85,8 +85,8 @@ def build_graph(flags, train):
 
         return SimpleNamespace(
             graph=graph, x=x, y=y, keep_prob=keep_prob, logits=logits, losses=losses,
-            learning_rate=learning_rate, train_op=train_op, predictions=predictions, accuracy=accuracy,
-            variables=tf.trainable_variables(),
+            learning_rate=learning_rate, train_op=train_op, predictions=predictions,
+            accuracy=accuracy, variables=tf.trainable_variables(),
             init=[tf.global_variables_initializer(), tf.local_variables_initializer()])
 
 

@@ -177,7 +177,7 @@ def softmax(folder, logits, probabilities):
     return save(figure, folder, 'softmax')
 
 
-# ------------------------------------------------------------------------ lessons that train: --plot
+# ----------------------------------------------------------------------------- every --plot
 
 def learning_curves(folder, history):
     """Loss, accuracies and learning rate over the steps, as Log.report() was told them."""
@@ -193,9 +193,10 @@ def learning_curves(folder, history):
         panels[1].plot(steps, [100 * row['accuracy/' + name] for row in history], 'o-', color=color,
                        markersize=3, label=name)
     panels[1].set_title('accuracy, %')
-    panels[1].set_ylim(max(0, 100 * min(row['accuracy/validation'] for row in history[1:] or history)
-                           - 10), 101)
-    panels[2].plot(steps, [row['learning_rate'] for row in history], 'o-', color=GREEN, markersize=3)
+    lowest = min(row['accuracy/validation'] for row in history[1:] or history)  # after the start
+    panels[1].set_ylim(max(0, 100 * lowest - 10), 101)
+    panels[2].plot(steps, [row['learning_rate'] for row in history], 'o-', color=GREEN,
+                   markersize=3)
     panels[2].set_title('learning rate')
     panels[2].set_ylim(bottom=0)
     for panel in panels:
@@ -242,7 +243,7 @@ def wrong_examples(folder, images, truth, predictions, names, count=24):
 
 
 def first_layer(folder, weights):
-    """The weights [784, units] into the first units, each as a picture: red positive, blue negative."""
+    """The weights [784, units] into the first units as pictures: red positive, blue negative."""
     units = min(weights.shape[1], 40)
     figure, panels = plt.subplots((units + 9) // 10, 10, figsize=(8, 0.85 * ((units + 9) // 10)),
                                   squeeze=False)

@@ -5,7 +5,7 @@ IMAGES = 1000      # of the validation set, the same at each report, so that rep
 
 
 def sheet(images, rows, columns):
-    """The first images [n, 784] as one picture [1, 28 rows, 28 columns, 1]; empty where n is less."""
+    """The first of images [n, 784] as one picture [1, 28 rows, 28 columns, 1]."""
     images = images[:rows * columns]
     images = tf.pad(images, [[0, rows * columns - tf.shape(images)[0]], [0, 0]])
     images = tf.reshape(images, [rows, columns, 28, 28])

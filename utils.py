@@ -18,7 +18,7 @@ from data import formats
 with formats.quiet_stderr():
     import tensorflow.compat.v1 as tf
 tf.logging.set_verbosity(tf.logging.ERROR)
-tf.enable_resource_variables()  # TensorFlow 1 too: a value read before an update stays as it was read
+tf.enable_resource_variables()  # in TensorFlow 1 too: what is read before an update stays so
 
 IMAGE_SIZE = 28
 NUM_LABELS = 10

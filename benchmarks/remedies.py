@@ -1,4 +1,4 @@
-"""Each remedy of notes 4 with and without, on the same data, seeds and steps; prints the README's table.
+"""Each remedy of notes 4 with and without it, same data, seeds, steps; prints the README's table.
 
     python benchmarks/remedies.py                        seeds 1 2 3: about twenty minutes
     python benchmarks/remedies.py --only dropout --seeds 1
@@ -18,7 +18,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 FOLDER = os.path.join(ROOT, 'results', 'remedies')
 RUN = 'deep_nn.py --steps 2001 --report-every 500 '
-DEEP = '--layers 10 --hidden 256 --lr 0.1 --gradient-norms'         # nine hidden layers, to see depth hurt
+DEEP = '--layers 10 --hidden 256 --lr 0.1 --gradient-norms'  # deep enough to hurt
 SIGMOID = DEEP + ' --activation sigmoid --init normal'
 SMALL = '--layers 4 --hidden 256 --schedule constant'
 LARGE = '--layers 4 --hidden 1024 --schedule constant'     # large enough to overfit in these steps

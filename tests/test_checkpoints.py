@@ -17,7 +17,8 @@ from test_lessons import without_times
 
 # Everything that remembers: dropout, augmentation, moving moments, the optimizer, the schedule.
 RUN = ('deep_nn.py --data %s --layers 4 --hidden 128 --batch-size 32 --dropout --input-dropout '
-       '--augment --batch-norm --optimizer adam --schedule one-cycle --l2 0.0001 --report-every 20 ')
+       '--augment --batch-norm --optimizer adam --schedule one-cycle --l2 0.0001 '
+       '--report-every 20 ')
 
 
 def steps_and_test(log):
@@ -33,7 +34,7 @@ def weights(folder):
 
 
 def kill_until_done(command, folder, draw, kills, span):
-    """Kill a run so many times at random moments, let the last one end; returns what was printed."""
+    """Kill a run so often at random moments, let the last one end; returns what was printed."""
     printed = []
     for left in range(kills, -1, -1):
         words = command.split()

@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 
 
 def evaluate(build, steps=0):
-    """Build tensors in a graph of their own; returns their values (after running an op so often)."""
+    """Build tensors in a graph of their own; their values after running an op so often."""
     graph = tf.Graph()
     with graph.as_default():
         tf.set_random_seed(1)
