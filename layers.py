@@ -28,6 +28,12 @@ ACTIVATIONS = {  # name: function of a tensor of any shape
 }
 
 
+def activate(x, active_function):
+    """Apply a function given by its name in ACTIVATIONS, or itself, or as None: x as it is."""
+    function = ACTIVATIONS.get(active_function, active_function)
+    return x if function is None else function(x)
+
+
 # ---------------------------------------------------------------------------------------- weights
 
 INITIALIZERS = {  # name: standard deviation of the weights of a layer with so many inputs, outputs
@@ -59,7 +65,8 @@ def initial_weights(inputs, outputs, kind='he'):
 def full_layer(input_tensor, out_dim, active_function, name):
     """A fully connected layer (notes 3, where it starts at 0 and so cannot learn).
 
-    input_tensor: float32 [batch, in_dim]; active_function: of ACTIVATIONS' kind, or None for none.
+    input_tensor: float32 [batch, in_dim]; active_function: a name from ACTIVATIONS or a function of
+    its kind, or None for none.
     Returns float32 [batch, out_dim]. Raises ValueError where the name has been used before.
     """
     in_dim = int(input_tensor.shape[-1])
@@ -67,7 +74,7 @@ def full_layer(input_tensor, out_dim, active_function, name):
         weights = tf.get_variable('weights', initializer=initial_weights(in_dim, out_dim))
         biases = tf.get_variable('biases', initializer=tf.zeros([out_dim]))
         output = tf.matmul(input_tensor, weights) + biases                   # [batch, out_dim]
-        return output if active_function is None else active_function(output)
+        return activate(output, active_function)
 
 
 # --------------------------------------------------------------------------------- regularization

@@ -32,7 +32,7 @@ def describe(x, hits, outputs, gradients):
             'first_layer': sheet(tf.transpose(tf.trainable_variables()[0]), 6, 6),  # unit by unit
         }
     for name, picture in pictures.items():
-        tf.summary.image(name, picture)
+        tf.summary.image(name, picture, max_outputs=1)
     return tf.summary.merge_all()
 
 

@@ -59,7 +59,7 @@ def test_full_layer_against_numpy_and_a_name_used_twice():
     x = np.random.RandomState(0).randn(5, 7).astype(np.float32)
 
     def build():
-        output = layers.full_layer(tf.constant(x), 3, tf.tanh, 'first')
+        output = layers.full_layer(tf.constant(x), 3, 'tanh', 'first')
         with pytest.raises(ValueError):
             layers.full_layer(tf.constant(x), 3, tf.tanh, 'first')
         plain = layers.full_layer(output, 2, None, 'second')
