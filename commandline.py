@@ -4,6 +4,10 @@ import math
 import os
 
 
+class Refused(Exception):
+    """A run that cannot start or go on; its message is one sentence with the way out."""
+
+
 def number(kind, low, high=math.inf, open_low=False):
     """An argparse type: a finite int or float from low (or above it, open_low) up to high."""
     def parse(text):

@@ -6,7 +6,7 @@ matplotlib.use('Agg')  # draw into files, on machines without a screen too
 import matplotlib.pyplot as plt
 import numpy as np
 
-import utils
+from commandline import Refused
 
 
 def save(figure, folder, name):
@@ -20,7 +20,7 @@ def save(figure, folder, name):
         figure.savefig(path + '.part', format='png', dpi=100, bbox_inches='tight')
         os.replace(path + '.part', path)
     except OSError as error:
-        raise utils.Refused('%s cannot be written (%s): give another folder with --plot.' % (
+        raise Refused('%s cannot be written (%s): give another folder with --plot.' % (
             path, error.strerror or error))
     finally:
         plt.close(figure)

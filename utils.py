@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from commandline import Flags, Parser, folder, number  # noqa: F401: the lessons find them here
+from commandline import Flags, Parser, Refused, folder, number  # noqa: F401: for the lessons
 from data import formats
 
 with formats.quiet_stderr():
@@ -26,10 +26,6 @@ EVALUATION_CHUNK = 2000  # images evaluated at once: bounds the memory of wide n
 
 Split = collections.namedtuple('Split', 'images labels')
 Data = collections.namedtuple('Data', 'train valid test')
-
-
-class Refused(Exception):
-    """A run that cannot start or go on; its message is one sentence with the way out."""
 
 
 # ------------------------------------------------------------------------------------- the arrays
