@@ -213,7 +213,7 @@ def main():
     fits, nets = [], [build_graph(terms) for terms in ([flags.terms] if flags.terms else TERMS)]
     for net in nets:
         start = time.time()
-        for step, loss, found in train(net, flags.lr, np.append(
+        for step, loss, found in train(net, flags.lr, np.append(  # noqa: B007
                 np.arange(flags.report_every, flags.steps, flags.report_every), flags.steps)):
             print('step %*d/%d  terms %d  sum of squares %.6f  lr %g  %.1fs' % (
                 len(str(flags.steps)), step, flags.steps, net.terms, loss, flags.lr,

@@ -13,8 +13,6 @@ Test accuracy of the first 96.1 ± 0.1% on the letters in three minutes, seeds 1
 """
 from types import SimpleNamespace
 
-import numpy as np
-
 import checkpoints
 import layers
 import summaries

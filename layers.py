@@ -5,7 +5,7 @@ numbers draw them from a seed that the caller makes of the step: nothing of thei
 """
 import math
 
-import utils  # before TensorFlow: keeps its start-up chatter off the screen
+import utils  # noqa: F401 (before TensorFlow: keeps its start-up chatter off the screen)
 import tensorflow.compat.v1 as tf
 
 # ------------------------------------------------------------------------------------ activations

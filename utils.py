@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from commandline import Flags, Parser, Refused, folder, number  # noqa: F401: for the lessons
+from commandline import Flags, Parser, Refused, folder, number  # noqa: F401 (for lessons)
 from data import formats
 
 with formats.quiet_stderr():
@@ -141,8 +141,8 @@ class Log:
         self.start = time.time()
         self.history = []  # what report() was told, as dictionaries
         self.board = None  # TensorBoard's file
-        self.logdir, self.plot = [folder and os.path.join(folder, name)
-                                  for folder in (self.flags.logdir, self.flags.plot)]
+        self.logdir, self.plot = [path and os.path.join(path, name)
+                                  for path in (self.flags.logdir, self.flags.plot)]
 
     def due(self, step):
         """Whether this step is reported: every report_every steps, and the last."""

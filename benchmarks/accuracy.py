@@ -15,6 +15,8 @@ import sys
 import numpy as np
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BEST = ('deep_nn.py --layers 5 --batch-norm --dropout 0.6 --optimizer nesterov --lr 0.1 '
+        '--schedule one-cycle --label-smoothing --augment')
 COMMANDS = [  # (name of the log, command, accuracy printed in the notes)
     ('linear', 'full_connect.py', 83.2),
     ('linear_small_init', 'full_connect.py --stddev 0.1', None),
@@ -29,8 +31,8 @@ COMMANDS = [  # (name of the log, command, accuracy printed in the notes)
     ('dropout', 'nn_overfit.py --dropout', 88.0),
     ('decay', 'nn_overfit.py --offset-range 0 --decay', 90.6),
     ('deep', 'deep_nn.py --layers 6 --dropout --l2 0.001', 95.2),
-    ('best', 'deep_nn.py --layers 5 --batch-norm --dropout 0.6 --optimizer nesterov --lr 0.1 '
-     '--schedule one-cycle --label-smoothing --augment --steps 16001', 97.5),
+    ('best', BEST + ' --steps 16001', 97.5),
+    ('best_short', BEST + ' --steps 8001', None),
 ]
 
 

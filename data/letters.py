@@ -17,7 +17,6 @@ notMNIST a glyph's ink box is stretched to 28x28 pixels, white on black. The rul
 5. An image that an earlier split has (training, validation, test) is taken out of the later one.
 """
 import argparse
-import collections
 import csv
 import hashlib
 import os

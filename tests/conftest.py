@@ -1,4 +1,5 @@
 """What several tests share: running a lesson as a reader does, and a small data set of shapes."""
+import importlib
 import os
 import subprocess
 import sys
@@ -6,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+import utils
 from data import formats
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -33,3 +35,29 @@ def shapes(tmp_path_factory):
     path = str(tmp_path_factory.mktemp('shapes') / 'shapes.npz')
     formats.write(path, arrays)
     return path
+
+
+@pytest.fixture(scope='session')
+def split():
+    """Sixty random images in the form that reformat returns."""
+    random = np.random.RandomState(3)
+    return utils.Split(random.uniform(-0.5, 0.5, [60, 784]).astype(np.float32),
+                       np.eye(10, dtype=np.float32)[random.randint(0, 10, 60)])
+
+
+def run_here(command, monkeypatch, capsys):
+    """Run a lesson in this process, which saves an import; returns code, stdout, stderr."""
+    monkeypatch.setattr(sys, 'argv', command.split())
+    with pytest.raises(SystemExit) as stop:
+        utils.run(importlib.import_module(command.split('.')[0]).main)
+    return (stop.value.code,) + tuple(capsys.readouterr())
+
+
+@pytest.fixture
+def refused(monkeypatch, capsys):
+    """A function that runs a command which must be refused and returns its one sentence."""
+    def run(command):
+        code, _, sentence = run_here(command, monkeypatch, capsys)
+        assert code == 2 and len(sentence.splitlines()) == 1, sentence
+        return sentence
+    return run

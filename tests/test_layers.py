@@ -37,7 +37,7 @@ def test_activations():
     x = np.linspace(-6, 6, 101).astype(np.float32)
     assert sorted(layers.ACTIVATIONS) == sorted(NUMPY_ACTIVATIONS)
     for name, function in layers.ACTIVATIONS.items():
-        value = evaluate(lambda: (function(tf.constant(x)), None))
+        value = evaluate(lambda f=function: (f(tf.constant(x)), None))
         assert value == pytest.approx(NUMPY_ACTIVATIONS[name](x.astype(float)), abs=2e-6), name
 
 
@@ -213,6 +213,6 @@ def test_schedules():
     }
     assert sorted(layers.SCHEDULES) == sorted(expected)
     for name, schedule in layers.SCHEDULES.items():
-        found = evaluate(lambda: ([schedule(tf.constant(share, tf.float32)) for share in shares],
-                                  None))
+        found = evaluate(lambda s=schedule: ([s(tf.constant(share, tf.float32))
+                                              for share in shares], None))
         assert np.array(found) == pytest.approx(expected[name], abs=1e-6), name

@@ -1,13 +1,10 @@
 """The lessons as readers run them: what is printed, what is refused, what repeats."""
-import importlib
 import re
-import sys
 
 import numpy as np
 import pytest
 
-import utils
-from conftest import ROOT, run_lesson
+from conftest import ROOT, run_here, run_lesson
 from data import formats
 
 LESSONS = ['full_connect.py', 'sgd.py', 'relu_nn.py', 'nn_overfit.py', 'deep_nn.py']
@@ -76,24 +73,6 @@ def test_target_accuracy_decides_the_exit_code(shapes):
     assert run_lesson(short(shapes, 'sgd.py', '--target-accuracy 50')).returncode == 0
     missed = run_lesson(short(shapes, 'sgd.py', '--target-accuracy 100 --steps 1'))
     assert missed.returncode == 1 and 'Test accuracy' in missed.stdout
-
-
-def run_here(command, monkeypatch, capsys):
-    """Run a lesson in this process, which saves an import; returns code, stdout, stderr."""
-    monkeypatch.setattr(sys, 'argv', command.split())
-    with pytest.raises(SystemExit) as stop:
-        utils.run(importlib.import_module(command.split('.')[0]).main)
-    return (stop.value.code,) + tuple(capsys.readouterr())
-
-
-@pytest.fixture
-def refused(monkeypatch, capsys):
-    """A function that runs a command which must be refused and returns its one sentence."""
-    def run(command):
-        code, _, sentence = run_here(command, monkeypatch, capsys)
-        assert code == 2 and len(sentence.splitlines()) == 1, sentence
-        return sentence
-    return run
 
 
 @pytest.mark.parametrize('command, said', [

@@ -27,14 +27,6 @@ def flags(**changed):
     return argparse.Namespace(logdir=None, steps=101, **dict({'schedule': 'constant'}, **table))
 
 
-@pytest.fixture(scope='module')
-def split():
-    """Sixty random images in the form that reformat returns."""
-    random = np.random.RandomState(3)
-    return utils.Split(random.uniform(-0.5, 0.5, [60, 784]).astype(np.float32),
-                       np.eye(10, dtype=np.float32)[random.randint(0, 10, 60)])
-
-
 def numpy_network(parameters, x, y):
     """Logits, loss and gradients of a ReLU network [W1, b1, W2, b2, ...] in float64."""
     parameters = [p.astype(np.float64) for p in parameters]
@@ -113,7 +105,7 @@ def test_the_linear_model_sees_the_same_subset_in_every_step(split):
     net = full_connect.build_graph(flags(batch_size=50), split)
     with utils.session(net.graph) as session:
         session.run(net.init)
-        for step in range(2):
+        for _ in range(2):
             assert np.array_equal(session.run(net.x), split.images[:50])
             session.run(net.train_op)
 

@@ -6,10 +6,9 @@ import pytest
 
 import deep_nn
 import utils
-import tensorflow.compat.v1 as tf
 from conftest import run_lesson
-from test_networks import BATCH, flags, numpy_network, split  # noqa: F401: split is a fixture
-from test_lessons import refused, short, without_times  # noqa: F401: refused is a fixture
+from test_networks import BATCH, flags, numpy_network
+from test_lessons import short, without_times
 
 
 def first_step(split, steps=1, **changed):
