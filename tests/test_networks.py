@@ -184,4 +184,4 @@ def test_any_depth_builds_and_learns_one_minibatch(layers, split):
                 session.run(net.train_op, {net.x: x, net.y: y, net.training: True})
             losses.append(session.run(net.losses, feed)['cross entropy'])
         # The middle of the last five: with dropout at this depth a single one may jump.
-        assert sorted(losses[-5:])[2] < 0.7 * losses[0]
+        assert sorted(losses[-5:])[2] < 0.8 * losses[0]
