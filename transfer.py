@@ -23,7 +23,7 @@ import tensorflow.compat.v1 as tf
 # ---------------------------------------------------------------------------------- constants
 LABELS = [100, 1000]     # labelled images of the task at hand
 STEPS = 600              # updates of each network that learns from them
-DONOR_STEPS = 1200       # updates of the donor, and of each layer of the autoencoder
+DONOR_STEPS = 1000       # updates of the donor, and of each layer of the autoencoder
 BATCH_SIZE = 100         # images in a minibatch
 LEARNING_RATE = 0.001    # of Adam, the default choice of notes 4
 HIDDEN = 512             # units in the first hidden layer; each further one has half as many
@@ -31,12 +31,11 @@ DEPTH = 4                # hidden layers, as in the notes
 REUSE = 'layer[123]/'    # names of the donor's variables to restore; the others begin anew
 FREEZE = 2               # the lowest so many layers stay as restored; layer 3 only starts there
 PRETRAINED = 2           # layers that the autoencoder learns
-KEEP = 0.8               # share of its inputs that it sees; it has to make all of them again
+KEEP = 0.5               # share of its inputs that it sees; it has to make all of them again
 SEED = 42                # of weights, minibatches and the choice of labelled images
 
 count = utils.number(int, 1)
 FLAGS = [
-    # name, default, the value if none is given, what it takes, what it is
     ('--data', 'letters', None, str, 'letters, notmnist, mnist or a PATH'),
     ('--labels', None, None, count, 'labelled images (default: first 100, then 1000)'),
     ('--steps', STEPS, None, count, 'training steps of each network with few labels'),
@@ -46,8 +45,7 @@ FLAGS = [
     ('--hidden', HIDDEN, None, utils.number(int, 16, 8192), 'units in the first hidden layer'),
     ('--reuse', REUSE, None, str, 'regular expression for the names of variables to restore'),
     ('--freeze', FREEZE, None, utils.number(int, 1, DEPTH), 'how many of the lower layers'),
-    ('--donor', None, None, utils.folder,
-     'folder to keep donor and autoencoder in; those that are there are taken, not trained'),
+    ('--donor', None, None, utils.folder, 'keep the donors in this folder; take those in there'),
     ('--seed', SEED, None, utils.number(int, 0, 2**31 - 1), 'of weights, minibatches, labels'),
 ]
 # ---------------------------------------------------------------------------------------------
@@ -121,8 +119,11 @@ def train(net, split, test, flags, steps, donor=None, cached=False, save=None):
         if save:
             net.saver.save(session, save)  # and save.meta: the graph, with names and collections
         found = evaluate(session, net.predictions, net.x, test.images)       # [n], 0 to 9
+        values = session.run(net.variables)
+        if not all(np.isfinite(value).all() for value in values):
+            raise utils.Refused('The weights have run away: try --lr %g.' % (flags.lr / 10))
         return SimpleNamespace(right=np.sum(found == test.labels.argmax(1)), seconds=seconds,
-                               values=session.run(net.variables))
+                               values=values)
 
 
 def find(path, test):
@@ -139,27 +140,22 @@ def find(path, test):
 
 def pretrain(images, flags, save):
     """An autoencoder, layer by layer: each learns, without labels, to make its inputs again."""
-    stages = []
     with tf.Graph().as_default() as graph:
         tf.set_random_seed(flags.seed)
-        inputs = tf.placeholder(tf.float32, [None, 784])
         keep = tf.placeholder_with_default(1.0, [])
+        outputs, train_ops = [tf.placeholder(tf.float32, [None, 784])], []
         for layer in range(1, PRETRAINED + 1):
-            noisy = tf.nn.dropout(inputs, rate=1 - keep)                     # [batch, width]
-            hidden = layers.full_layer(noisy, flags.hidden >> (layer - 1), tf.nn.relu,
-                                       'layer%d' % layer)                    # [batch, units]
-            again = layers.full_layer(hidden, int(inputs.shape[1]), None, 'decoder%d' % layer)
-            loss = tf.reduce_mean(tf.squared_difference(again, inputs))
+            hidden, loss = layers.autoencoder(
+                outputs[-1], flags.hidden >> (layer - 1), tf.nn.relu, keep, layer)
             # The other way to freeze: nothing learns but what is in var_list.
             own = tf.trainable_variables('(layer|decoder)%d/' % layer)
-            train_op = tf.train.AdamOptimizer(flags.lr).minimize(loss, var_list=own)
-            stages.append((inputs, hidden, train_op))
-            inputs = hidden
+            train_ops.append(tf.train.AdamOptimizer(flags.lr).minimize(loss, var_list=own))
+            outputs.append(hidden)                                           # [batch, units]
         saver = tf.train.Saver(tf.trainable_variables('layer'))
         init = tf.global_variables_initializer()
     with utils.session(graph) as session:
         session.run(init)
-        for inputs, hidden, train_op in stages:
+        for inputs, hidden, train_op in zip(outputs, outputs[1:], train_ops):
             for batch, in minibatches(flags, flags.donor_steps, images):
                 session.run(train_op, {inputs: batch, keep: KEEP})
             images = evaluate(session, hidden, inputs, images)  # cached for the layer above
@@ -168,63 +164,62 @@ def pretrain(images, flags, save):
 
 def compare(data, flags, donor, autoencoder, log):
     """Learn from few labels in every way; donor, autoencoder: paths of files, made if need be."""
-    def say(labels, way, right, seconds, more=''):
-        log.say('%4s labels  %-31s  test accuracy %.1f%% (%d/%d)  %4.1fs  %s' % (
-            labels, way, 100 * right / total, right, total, seconds, more))
+    def say(labels, way, right, more=''):
+        log.say('%4s labels  %-32s  test accuracy %.1f%% (%d/%d)%s  %.1fs' % (
+            labels, way, 100 * right / total, right, total, more, log.seconds()))
 
     total = len(data.test.labels)
     easy, easy_test = [split._replace(labels=np.eye(2)[split.labels.argmax(1) % 2])
                        for split in (data.train, data.test)]                 # labels [n, 2]
     if not os.path.exists(donor + '.meta'):
-        made = train(build_graph(flags, classes=2), easy, easy_test, flags, flags.donor_steps,
-                     save=donor)
-        say('all', 'donor: odd or even?', made.right, made.seconds)
-    start = time.time()
-    say('all', 'donor, out of its files', find(donor, easy_test), time.time() - start)
+        net = build_graph(flags, classes=2)
+        made = train(net, easy, easy_test, flags, flags.donor_steps, save=donor)
+        say('all', 'donor: odd or even?', made.right)
+    say('all', 'donor, out of its files alone', find(donor, easy_test))
     if not os.path.exists(autoencoder + '.meta'):
-        start = time.time()
         pretrain(data.train.images, flags, autoencoder)
-        log.say('  no labels  autoencoder %51.1fs' % (time.time() - start))
 
-    frozen = 'donor, layers 1-%d frozen' % flags.freeze
+    below = 'donor, layers 1-%d ' % flags.freeze
     order = np.random.RandomState(flags.seed).permutation(len(data.train.labels))
     for labels in [flags.labels] if flags.labels else LABELS:
         few = utils.Split(*[array[order[:labels]] for array in data.train])
         for way, source, reuse, freeze, cached in (
                 ('from nothing', None, None, 0, False),
-                (frozen, donor, flags.reuse, flags.freeze, False),
-                (frozen + ', cached', donor, flags.reuse, flags.freeze, True),
+                (below + 'frozen', donor, flags.reuse, flags.freeze, False),
+                (below + 'frozen, cached', donor, flags.reuse, flags.freeze, True),
                 ('donor, none frozen', donor, flags.reuse, 0, False),
-                ('autoencoder, none frozen', autoencoder, 'layer[1-%d]/' % PRETRAINED, 0, False)):
-            net, more = build_graph(flags, reuse=reuse, frozen=freeze), ''
+                ('autoencoder, layer 1 frozen', autoencoder, 'layer[12]/', 1, False)):
+            net = build_graph(flags, reuse=reuse, frozen=freeze)
             made = train(net, few, data.test, flags, flags.steps, source, cached)
+            more = '  training %.2fs' % made.seconds
             if cached:
-                more = 'weights as above, within %.1g' % max(
-                    np.abs(a - b).max() for a, b in zip(made.values, before.values))
+                off = max(np.abs(a - b).max() for a, b in zip(made.values, before.values))
+                more += ', %.1f times as fast, weights within %.1g' % (
+                    before.seconds / made.seconds, off)
             elif freeze:
-                more = 'frozen weights ' + ('bit-equal to the donor\'s' if all(
-                    np.array_equal(value, checkpoints.read(donor, variable.op.name))
+                more += ', frozen weights ' + ('bit-equal' if all(
+                    np.array_equal(value, checkpoints.read(source, variable.op.name))
                     for value, variable in zip(made.values, net.frozen)) else 'CHANGED')
-            say(labels, way, made.right, made.seconds, more)
+            say(labels, way, made.right, more)
             before = made
 
 
 def refuse_misfits(flags, donor, autoencoder):
     """What is known to fail before any long work; raises utils.Refused."""
     try:
-        net = build_graph(flags, reuse=flags.reuse)
+        net = build_graph(flags, reuse=flags.reuse, frozen=flags.freeze)
     except re.error as error:
         raise utils.Refused('--reuse %s is no regular expression: %s.' % (flags.reuse, error))
-    reused, names = [[v.op.name for v in some] for some in (net.reused, net.variables)]
-    missing = ''.join([name for name in names[:2 * flags.freeze] if name not in reused][:1])
+    names, reused, frozen = [{v.op.name for v in some}
+                             for some in (net.variables, net.reused, net.frozen)]
     for wrong, sentence in (
-            (not reused, 'matches none of %s: give a pattern that does.' % ', '.join(names)),
-            ('output' in ' '.join(reused), 'takes the output layer too, but the donor has 2 '
-             'classes: leave it out, as %s does.' % REUSE),
-            (missing, 'does not restore %s, which --freeze %d would freeze: restore more, or '
-             'freeze fewer layers.' % (missing, flags.freeze))):
+            (not reused, 'matches none of %s: give a pattern that does' % ', '.join(sorted(names))),
+            ('output/weights' in reused, 'takes the output layer, but the donor\'s is of another '
+             'task: try %s' % REUSE),
+            (frozen - reused, 'does not restore %s, which --freeze %d freezes: restore more, or '
+             'freeze less' % (' '.join(sorted(frozen - reused)), flags.freeze))):
         if wrong:
-            raise utils.Refused('--reuse %s %s' % (flags.reuse, sentence))
+            raise utils.Refused('--reuse %s %s.' % (flags.reuse, sentence))
     for path, wanted in (donor, net.reused), (autoencoder, net.variables[:2 * PRETRAINED]):
         for variable in wanted if os.path.exists(path + '.meta') else []:
             there = list(checkpoints.read(path, variable.op.name).shape)
@@ -243,8 +238,8 @@ def main():
         refuse_misfits(flags, *files)
         data = utils.load(flags.data, flags.seed)
         if (flags.labels or 0) > len(data.train.labels):
-            raise utils.Refused('--labels %d is more than the training set of %d images has: give '
-                                'fewer.' % (flags.labels, len(data.train.labels)))
+            raise utils.Refused('--labels %d is more than there are: give at most %d.' % (
+                flags.labels, len(data.train.labels)))
         compare(data, flags, *files, log=utils.Log(parser, flags, data))
 
 
