@@ -31,7 +31,7 @@ DEPTH = 4                # hidden layers, as in the notes
 REUSE = 'layer[123]/'    # names of the donor's variables to restore; the others begin anew
 FREEZE = 2               # the lowest so many layers stay as restored; layer 3 only starts there
 PRETRAINED = 2           # layers that the autoencoder learns
-KEEP = 0.5               # share of its inputs that it sees; it has to make all of them again
+KEEP = 0.8               # share of its inputs that it sees; it has to make all of them again
 SEED = 42                # of weights, minibatches and the choice of labelled images
 
 count = utils.number(int, 1)
@@ -224,9 +224,9 @@ def refuse_misfits(flags, donor, autoencoder):
         for variable in wanted if os.path.exists(path + '.meta') else []:
             there = list(checkpoints.read(path, variable.op.name).shape)
             if there != variable.shape.as_list():
-                raise utils.Refused('%s is %s in %s, and %s in this network: give the same '
-                                    '--hidden, or another folder.' % (
-                                        variable.op.name, there, path, variable.shape.as_list()))
+                raise utils.Refused(
+                    '%s is %s in %s, and %s in this network: give the same --hidden, or another '
+                    'folder.' % (variable.op.name, there, path, variable.shape.as_list()))
 
 
 def main():

@@ -16,7 +16,8 @@ import numpy as np
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 RESULTS = os.path.join(ROOT, 'results', 'transfer')
-LINE = re.compile(r'^ *(\d+) labels  (.*?) +test accuracy .*\((\d+)/(\d+)\)  training ([\d.]+)s', re.M)
+LINE = re.compile(r'^ *(\d+) labels  (.*?) +test accuracy .*\((\d+)/(\d+)\)  training ([\d.]+)s',
+                  re.M)
 
 
 def run(data, name, seed, again):

