@@ -6,6 +6,10 @@ restored by name, the lowest of them frozen; the layers above are new. Where the
 all, an autoencoder finds lower layers without any label.
 
     python transfer.py
+
+Test accuracy on the letters, seeds 1 to 3, TensorFlow 2.21, with 100 and with 1,000 labels: from
+nothing 76.4 ± 4.0 and 92.0 ± 0.6%, on frozen layers 85.3 ± 4.4 and 92.2 ± 0.2%, after the
+autoencoder 77.4 ± 3.6 and 91.4 ± 0.8%. Takes 42 s of processor time.
 """
 import os
 import re
