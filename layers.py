@@ -175,3 +175,19 @@ SCHEDULES = {  # name: factor on the learning rate after a share of all steps, 0
     'cosine': lambda share: (1 + tf.cos(math.pi * share)) / 2,
     'one-cycle': lambda share: tf.minimum(share / WARM_UP, (1 - share) / (1 - WARM_UP)),
 }
+
+
+# ------------------------------------------------------------------------------------ transfer.py
+
+def autoencoder(inputs, units, activation, keep_prob, number):
+    """A full layer that learns without labels: to make its inputs again (notes 4, 6).
+
+    inputs: float32 [batch, width]; keep_prob: share of them that the layer sees, the others being 0.
+    Where that is less than 1 it has to learn how inputs hang together (Vincent et al. 2010).
+    Returns the layer's output [batch, units] and the loss, the mean squared error. Its variables
+    are layer<number>/weights and /biases, and those of decoder<number>.
+    """
+    hidden = full_layer(tf.nn.dropout(inputs, rate=1 - keep_prob), units, activation,
+                        'layer%d' % number)                                  # [batch, units]
+    again = full_layer(hidden, int(inputs.shape[1]), None, 'decoder%d' % number)  # [batch, width]
+    return hidden, tf.reduce_mean(tf.squared_difference(again, inputs))

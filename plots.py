@@ -254,3 +254,28 @@ def first_layer(folder, weights):
         panel.imshow(column.reshape(28, 28), cmap='RdBu_r', vmin=-reach, vmax=reach)
     figure.tight_layout(pad=0.3)
     return save(figure, folder, 'first_layer')
+
+
+# ------------------------------------------------------------------------------------ transfer.py
+
+def few_labels(folder, name, ways, labels, mean, deviation):
+    """Test accuracy of each way to learn, in percent [labels, ways], a panel per number of labels."""
+    places = np.arange(len(ways))[::-1]
+    figure, panels = plt.subplots(1, len(labels), figsize=(4 + 3.4 * len(labels), 2.8),
+                                  sharey=True, squeeze=False)
+    for panel, count, values, spread in zip(panels[0], labels, mean, deviation):
+        low, high = np.min(values - spread), np.max(values + spread)
+        margin = 0.2 * (high - low) + 0.5
+        panel.errorbar(values, places, xerr=spread, fmt='o', color=BLUE, capsize=3)
+        panel.axvline(values[0], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+        for place, value in zip(places, values):
+            panel.text(value, place + 0.2, '%.1f' % value, ha='center', fontsize=9,
+                       bbox=dict(facecolor='white', edgecolor='none', pad=0.5))
+        panel.set_xlim(low - margin, high + margin)
+        panel.set_ylim(-0.5, len(ways) - 0.3)
+        panel.set_yticks(places)
+        panel.set_yticklabels(ways)
+        panel.set_title('test accuracy, %%, %s labels' % count, fontsize=11)
+        panel.grid(alpha=0.3)
+    figure.tight_layout()
+    return save(figure, folder, name)
