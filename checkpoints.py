@@ -51,7 +51,7 @@ def read(path, name):
     """The value of a variable in a checkpoint; raises utils.Refused where it cannot be read."""
     try:
         return tf.train.load_checkpoint(path).get_tensor(name)
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
         raise utils.Refused('%s cannot be read as a checkpoint of this lesson (%s): remove it, or '
                             'give another folder.' % (path, str(error).split('\n')[0]))
 

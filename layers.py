@@ -182,7 +182,7 @@ SCHEDULES = {  # name: factor on the learning rate after a share of all steps, 0
 def autoencoder(inputs, units, activation, keep_prob, number):
     """A full layer that learns without labels: to make its inputs again (notes 4, 6).
 
-    inputs: float32 [batch, width]; keep_prob: share of them that the layer sees, the others being 0.
+    inputs: float32 [batch, width]; keep_prob: share of them that the layer sees, others being 0.
     Where that is less than 1 it has to learn how inputs hang together (Vincent et al. 2010).
     Returns the layer's output [batch, units] and the loss, the mean squared error. Its variables
     are layer<number>/weights and /biases, and those of decoder<number>.

@@ -259,7 +259,7 @@ def first_layer(folder, weights):
 # ------------------------------------------------------------------------------------ transfer.py
 
 def few_labels(folder, name, ways, labels, mean, deviation):
-    """Test accuracy of each way to learn, in percent [labels, ways], a panel per number of labels."""
+    """Test accuracy of each way to learn, percent [labels, ways], a panel per number of labels."""
     places = np.arange(len(ways))[::-1]
     figure, panels = plt.subplots(1, len(labels), figsize=(4 + 3.4 * len(labels), 2.8),
                                   sharey=True, squeeze=False)

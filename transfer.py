@@ -185,6 +185,7 @@ def compare(data, flags, donor, autoencoder, log):
 
     below = 'donor, layers 1-%d ' % flags.freeze
     order = np.random.RandomState(flags.seed).permutation(len(data.train.labels))
+    before = None  # what the way before this one came to
     for labels in [flags.labels] if flags.labels else LABELS:
         few = utils.Split(*[array[order[:labels]] for array in data.train])
         for way, source, reuse, freeze, cached in (
