@@ -141,8 +141,8 @@ class Log:
         self.start = time.time()
         self.history = []  # what report() was told, as dictionaries
         self.board = None  # TensorBoard's file
-        self.logdir, self.plot = [path and os.path.join(path, name)
-                                  for path in (self.flags.logdir, self.flags.plot)]
+        folders = getattr(self.flags, 'logdir', None), getattr(self.flags, 'plot', None)
+        self.logdir, self.plot = [path and os.path.join(path, name) for path in folders]
 
     def due(self, step):
         """Whether this step is reported: every report_every steps, and the last."""
