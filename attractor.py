@@ -30,7 +30,7 @@ STEPS = {'conv1d': 30000, 'lstm': 10000}  # updates, each from BATCH_SIZE pieces
 BATCH_SIZE = {'conv1d': 16, 'lstm': 128}
 LENGTH = {'conv1d': 128, 'lstm': 16}      # samples in a piece: a convolution has no end to wait for
 LEARNING_RATE = 0.003    # of Adam, at the start; it falls to 0 along a cosine
-NOISE = 2e-5             # added to what is fed in training, in standard deviations: see build_graph
+NOISE = {'conv1d': 5e-6, 'lstm': 3e-4}    # added to what is fed in training: see build_graph
 KERNEL = 2               # neighbours that the convolution sees: f(x_t, x_t-1)
 FEATURES = 32            # of each convolution
 UNITS = 64               # in an LSTM layer
@@ -90,7 +90,7 @@ def build_graph(model, series, flags):
                      + series.shape[1] * tf.random_uniform([batch], 0, len(series), tf.int32))
             piece = tf.gather(samples, first[:, None] + tf.range(length + 1))  # [batch, length + 1, 3]
             # Noise makes a net mend an error of its own, which it will have to when it runs freely.
-            fed = piece[:, :-1] + NOISE * tf.random_normal([batch, length, 3])
+            fed = piece[:, :-1] + NOISE[model] * tf.random_normal([batch, length, 3])
         x = tf.placeholder(tf.float32, [None, 3], name='x')                  # the newest state
         if model == 'conv1d':
             shape = lambda count: [count, KERNEL - 1, 3]                     # the states before it

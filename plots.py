@@ -268,10 +268,10 @@ def attractors(folder, runs, samples=12000):
         panel.set_ylim(-3, 3)
         panel.set_zlim(-2, 2.5)
         panel.view_init(elev=18, azim=-60)
-        for label, axis in zip('xyz', (panel.xaxis, panel.yaxis, panel.zaxis)):
-            axis.set_ticks([-2, 0, 2])
-            axis.set_tick_params(labelsize=8, pad=-2)
-            axis.set_label_text(label, labelpad=-6)
+        for label in 'xyz':
+            getattr(panel, 'set_%sticks' % label)([-2, 0, 2])
+            getattr(panel, 'set_%slabel' % label)(label, labelpad=-6)
+            panel.tick_params(label, labelsize=8, pad=-2)
     figure.subplots_adjust(left=0.01, right=0.97, bottom=0.04, top=0.96, wspace=0.08)
     return save(figure, folder, 'attractors')
 
@@ -281,13 +281,13 @@ def forecasts(folder, runs, unit, shown=8):
     models = [name for name in runs if name != 'true']
     figure, panels = plt.subplots(len(models), 1, figsize=(11, 2.7 * len(models)), sharex=True,
                                   squeeze=False)
-    count = int(shown / unit)
+    count = min(int(shown / unit), runs['true'].shape[1])
     times = unit * np.arange(count)
     for panel, name, color in zip(panels[:, 0], models, (BLUE, RED)):
         panel.plot(times, runs['true'][0, :count, 2], color='black', linewidth=1, label='true')
         panel.plot(times, runs[name][0, :count, 2], color=color, linewidth=1.3, label=name)
         panel.set_ylabel('z')
-        panel.set_xlim(0, shown)
+        panel.set_xlim(0, times[-1])
         panel.set_ylim(-2.6, 3.4)
         panel.grid(alpha=0.3)
         panel.legend(frameon=False, loc='upper right', ncol=2)
