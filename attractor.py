@@ -1,14 +1,14 @@
 """A chaotic attractor, learnt by a 1-d convolution and by an LSTM, then left to run by itself.
 
-Notes 3: solving a differential equation step by step is much like what a recurrent network does, and
-both kinds of network can rebuild a chaotic attractor. Here each learns to say where the three-scroll
-system will be one sample later, and is then fed with its own answers. An error grows e-fold in each
-Lyapunov time, so nobody can forecast for long; but a good model never leaves the attractor.
-First the notes' demonstration: one convolution that is a moving average and a sum.
+Notes 3: to solve a differential equation step by step is much like what a recurrent network does,
+and both kinds of network can rebuild a chaotic attractor. Here each learns where the three-scroll
+system is one sample later, and is then fed with its own answers. An error grows e-fold in each
+Lyapunov time, so nobody forecasts for long; but a good model stays on the attractor. First comes
+the notes' demonstration: one convolution that is a moving average and a sum.
 
     python attractor.py                               both networks
     python attractor.py --model lstm --layers 2       two LSTM layers alone
-    python attractor.py --plot pictures --logdir board   pictures; the series as sound in TensorBoard
+    python attractor.py --plot pictures --logdir board   and TensorBoard, with the series as sound
 """
 import time
 from types import SimpleNamespace
@@ -19,6 +19,7 @@ import tensorflow.compat.v1 as tf
 
 import dynamics
 import layers
+import summaries
 
 # ---------------------------------------------------------------------------------- constants
 SAMPLE = 0.0025          # seconds between two samples: the fastest loops take 25 of them
@@ -36,6 +37,7 @@ FEATURES = 32            # of each convolution
 UNITS = 64               # in an LSTM layer
 LAYERS = 1               # of LSTM
 WARM_UP = 8              # true samples that a free run is fed with first
+RATE = 8000              # samples a second of the series as sound: loops at some 300 Hz
 SEED = 42
 # ---------------------------------------------------------------------------------------------
 
@@ -49,27 +51,27 @@ def moving_average():
 
 
 def conv1d_net(x, typical):
-    """From states x, float32 [batch, length, 3], the next of each but the first: [batch, length - 1, 3].
+    """From x, float32 [batch, length, 3], what follows each but the first, [batch, length - 1, 3].
 
-    typical: how far a step goes, float32 [3]. The equations multiply coordinates, and a product of
-    two convolutions can do that exactly; a product of such products is of the fourth degree.
+    typical: how far a step goes, float32 [3]. The equations multiply coordinates: a product of two
+    convolutions does that exactly, and a product of such products is of the fourth degree.
     """
     def product(x, kernel_size, name):
         first, second = [layers.conv1d_layer(x, kernel_size, FEATURES, None, '%s_%d' % (name, i))
                          for i in (1, 2)]
-        return first * second                                                # [batch, length, FEATURES]
+        return first * second                                        # [batch, length, FEATURES]
     second = product(x, KERNEL, 'degree_2')
     fourth = product(second, 1, 'degree_4')
     step = layers.conv1d_layer(tf.concat([second, fourth], 2), 1, 3, None, 'step')
     # Position t has seen x_t and x_t+1, and tells x_t+2; the last one has seen the padding.
-    return x[:, KERNEL - 1:] + typical * step[:, :1 - KERNEL]                # [batch, length - 1, 3]
+    return x[:, KERNEL - 1:] + typical * step[:, :1 - KERNEL]               # [batch, length - 1, 3]
 
 
 def lstm_net(x, memory, typical):
-    """One step of all layers: x float32 [batch, 3], memory [layers, 2, batch, UNITS]; the next x, memory."""
+    """One step: x is float32 [batch, 3], memory [layers, 2, batch, UNITS]; the next x, memory."""
     hidden, memories = x, []
     for layer in range(int(memory.shape[0])):
-        hidden, state = layers.lstm_cell(hidden, (memory[layer, 0], memory[layer, 1]), 'lstm_%d' % layer)
+        hidden, state = layers.lstm_cell(hidden, memory[layer], 'lstm_%d' % layer)
         memories.append(tf.stack(state))
     step = layers.full_layer(hidden, 3, None, 'step')
     return x + typical * step, tf.stack(memories)                            # [batch, 3]
@@ -88,7 +90,7 @@ def build_graph(model, series, flags):
             samples = utils.resident(series.reshape(-1, 3))
             first = (tf.random_uniform([batch], 0, series.shape[1] - length, tf.int32)
                      + series.shape[1] * tf.random_uniform([batch], 0, len(series), tf.int32))
-            piece = tf.gather(samples, first[:, None] + tf.range(length + 1))  # [batch, length + 1, 3]
+            piece = tf.gather(samples, first[:, None] + tf.range(length + 1))  # [.., length + 1, 3]
             # Noise makes a net mend an error of its own, which it will have to when it runs freely.
             fed = piece[:, :-1] + NOISE[model] * tf.random_normal([batch, length, 3])
         x = tf.placeholder(tf.float32, [None, 3], name='x')                  # the newest state
@@ -96,7 +98,7 @@ def build_graph(model, series, flags):
             shape = lambda count: [count, KERNEL - 1, 3]                     # the states before it
             memory = tf.placeholder(tf.float32, shape(None), name='memory')
             with tf.variable_scope(model):
-                predictions = conv1d_net(fed, typical)                       # [batch, length - 1, 3]
+                predictions = conv1d_net(fed, typical)                      # [batch, length - 1, 3]
             with tf.variable_scope(model, reuse=True):
                 window = tf.concat([memory, x[:, None]], 1)
                 following, kept = conv1d_net(window, typical)[:, 0], window[:, 1:]
@@ -111,7 +113,7 @@ def build_graph(model, series, flags):
                     prediction, state = lstm_net(fed[:, time_step], state, typical)
                     predictions.append(prediction)
                 following, kept = lstm_net(x, memory, typical)
-            predictions = tf.stack(predictions[WARM_UP // 2:], 1)            # it has to see a few first
+            predictions = tf.stack(predictions[WARM_UP // 2:], 1)        # it has to see a few first
         with tf.name_scope('loss'):
             truth = piece[:, -int(predictions.shape[1]):]
             loss = tf.reduce_mean(tf.square((predictions - truth) / typical))
@@ -121,12 +123,13 @@ def build_graph(model, series, flags):
             train_op = tf.train.AdamOptimizer(learning_rate).minimize(loss, global_step=step)
         return SimpleNamespace(
             graph=graph, model=model, steps=steps, loss=loss, learning_rate=learning_rate, x=x,
-            train_op=train_op, memory=memory, memory_shape=shape, following=following, kept=kept,
+            train_op=train_op, memory=memory, memory_shape=shape, kept=kept,
+            following=tf.clip_by_value(following, -100.0, 100.0),  # one that leaves stays a number
             init=[tf.global_variables_initializer(), tf.local_variables_initializer()])
 
 
 def run(session, net, true, samples):
-    """Feed true states [n, known, 3], then the net's own answers: all its answers [n, samples, 3]."""
+    """Feed true states [n, known, 3], then the net's own answers; all answers, [n, samples, 3]."""
     memory, answers = np.zeros(net.memory_shape(len(true)), np.float32), []
     for i in range(samples):
         x = true[:, i] if i < true.shape[1] else answers[-1]
@@ -136,7 +139,7 @@ def run(session, net, true, samples):
 
 
 def train(net, true, flags, board):
-    """Train, then forecast and run freely from true orbits [STARTS, samples, 3]: errors, free runs."""
+    """Train, then run freely from true orbits [STARTS, samples, 3]; returns errors, free runs."""
     with utils.session(net.graph) as session:
         session.run(net.init)
         start = time.time()
@@ -145,7 +148,7 @@ def train(net, true, flags, board):
                 session.run(net.train_op)      # nothing is fetched, so nothing is waited for
                 continue
             _, loss, rate = session.run([net.train_op, net.loss, net.learning_rate])
-            print('%-6s  step %*d/%d  loss %.8f  lr %.6f  %.1fs' % (
+            print('%-6s  step %*d/%d  loss %.2e  lr %.6f  %.1fs' % (
                 net.model, len(str(net.steps)), step, net.steps - 1, loss, rate,
                 time.time() - start), flush=True)
             if not np.isfinite(loss):
@@ -161,13 +164,13 @@ def train(net, true, flags, board):
         return errors, free[:, WARM_UP - 1:]
 
 
-def judge(model, true, errors, free, flags, exponent, reference, bound):
+def judge(model, true, errors, free, exponent, reference, bound):
     """Print what a model is worth; returns the median horizon in Lyapunov times."""
     size = lambda difference: float(np.sqrt(np.mean(difference ** 2)))
     print('%-6s  one-step error %.6f  tomorrow = today %.6f' % (
         model, size(errors), size(np.diff(true, axis=1))))
     times = dynamics.horizons(free, true[:, WARM_UP:]) * SAMPLE * exponent   # [STARTS]
-    print('%-6s  horizon %.2f Lyapunov times in the median of %d starts, quartiles %.2f and %.2f' % (
+    print('%-6s  horizon %.2f Lyapunov times in the median of %d starts, quartiles %.2f %.2f' % (
         (model, np.median(times), len(times)) + tuple(np.percentile(times, [25, 75]))))
     typical = np.diff(true, axis=1).std((0, 1))
     distances = [dynamics.distance(dynamics.profile(one[None], typical), reference) for one in free]
@@ -178,39 +181,26 @@ def judge(model, true, errors, free, flags, exponent, reference, bound):
     return float(np.median(times))
 
 
-def write_sound(board, name, series):
-    """The first coordinate of [samples, 3] as sound, 8,000 samples a second, for TensorBoard."""
-    with tf.Graph().as_default(), tf.Session() as session:
-        wave = series[None, :, :1].astype(np.float32) / np.abs(series[:, 0]).max()
-        board.add_summary(session.run(tf.summary.audio(name, wave, 8000)))
-
-
 def main():
     parser, number = utils.Parser(__doc__), utils.number
-    parser.flag('--model', 'conv1d, lstm or both', choices=['conv1d', 'lstm', 'both'],
-                default='both')
-    parser.flag('--layers', 'of LSTM', type=number(int, 1, 10), default=LAYERS, metavar='N')
-    parser.flag('--steps', 'training steps (default: %s)' % ', '.join(
-        '%s %d' % pair for pair in STEPS.items()), type=number(int, 1))
-    parser.flag('--lr', 'learning rate at the start', metavar='RATE', default=LEARNING_RATE,
-                type=number(float, 0, open_low=True))
-    parser.flag('--report-every', 'steps between two lines of the log', metavar='STEPS',
-                type=number(int, 1), default=2500)
-    parser.flag('--seed', 'of weights and minibatches', default=SEED,
-                type=number(int, 0, 2**31 - 1))
-    parser.flag('--target-horizon', 'exit with 1 if a median horizon is shorter', metavar='TIMES',
-                type=number(float, 0))
-    parser.flag('--plot', 'draw pictures into this folder', metavar='DIR', type=utils.folder)
-    parser.flag('--logdir', 'write what TensorBoard shows into this folder', metavar='DIR',
-                type=utils.folder)
+    parser.table([
+        ('--model', 'both', None, ('conv1d', 'lstm', 'both'), 'what to train'),
+        ('--layers', LAYERS, None, number(int, 1, 10), 'of LSTM'),
+        ('--steps', None, None, number(int, 1), 'training steps (default: %s)' % ', '.join(
+            '%s %d' % pair for pair in STEPS.items())),
+        ('--lr', LEARNING_RATE, None, number(float, 0, open_low=True), 'learning rate at first'),
+        ('--report-every', 2500, None, number(int, 1), 'steps between two lines of the log'),
+        ('--seed', SEED, None, number(int, 0, 2**31 - 1), 'of weights and minibatches'),
+        ('--target-horizon', None, None, number(float, 0), 'exit with 1 if a median is lower'),
+        ('--plot', None, None, utils.folder, 'draw pictures into this folder'),
+        ('--logdir', None, None, utils.folder, 'write what TensorBoard shows into this folder')])
     flags = parser.parse_args()
     print('%s  data %d orbits of %g s  seed %d  TensorFlow %s  %s' % (
         parser.prog, ORBITS, SAMPLES * SAMPLE, flags.seed, tf.__version__,
         parser.changed(flags) or 'default constants'), flush=True)
-    demonstration = moving_average()
+    out = moving_average()
     print('conv1d of 1,000 ones: %s, shape %s' % (' '.join(
-        '%.3f' % value for value in demonstration[0, [0, 1, 998, 999]].T.ravel()),
-        demonstration.shape))
+        '%.3f' % value for value in out[0, [0, 1, 998, 999]].T.ravel()), out.shape))
 
     orbits = dynamics.orbits(ORBITS + STARTS, SAMPLES, SAMPLE, seed=0)       # [orbits, SAMPLES, 3]
     exponent = dynamics.three_scroll_exponent(orbits[:, -1].T)
@@ -234,10 +224,10 @@ def main():
         if board:
             board.add_graph(net.graph)
         errors, runs[model] = train(net, true, flags, board)
-        medians.append(judge(model, true, errors, runs[model], flags, exponent, reference, bound))
+        medians.append(judge(model, true, errors, runs[model], exponent, reference, bound))
     if board:
         for name in runs:
-            write_sound(board, name, runs[name][0])
+            summaries.sound(board, name, runs[name][0, :, 0], RATE)
         board.close()
     if flags.plot:
         import plots  # not above: matplotlib takes half a second to load

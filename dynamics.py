@@ -1,9 +1,9 @@
-"""The three-scroll system of notes 3, and measures of chaos: what attractor.py learns from and is held against.
+"""The three-scroll system of notes 3, and measures of chaos, for attractor.py.
 
-Two of the notes' numbers do not give a chaotic attractor. With their +0.65 x^2 every orbit leaves, for
-good, in less than a second; the sign has to be minus, as in the system's first publication. With -0.65
-the orbits are chaotic for some ten seconds only: then a closed loop of 9.9928 s catches them all, and a
-loop has no Lyapunov time. A coefficient of 0.66 keeps the three scrolls and stays chaotic.
+The notes' x^2 term gives no chaotic attractor. With +0.65 x^2 orbits leave for good, in less than
+a second: the sign has to be minus. With -0.65 x^2 they are chaotic for some ten seconds, until a
+closed loop of 9.9928 s has caught them, and a loop has no Lyapunov time. With -0.66 x^2 there are
+the same three scrolls, and the orbits stay chaotic.
 """
 import numpy as np
 from scipy import integrate
@@ -42,7 +42,7 @@ def orbits(count, samples, step, seed, transient=8.0):
 
 
 def lyapunov_exponent(advance, states, time, rounds, separation=1e-6):
-    """The largest Lyapunov exponent, by pairs of neighbours (Benettin et al. 1976), per unit of time.
+    """The largest Lyapunov exponent, from pairs of neighbours (Benettin 1976), per unit of time.
 
     advance: takes states float64 [dimensions, n] to where they are after time; rounds: how often.
     Each pair starts a separation apart, and is brought back to it after each round.
@@ -62,7 +62,7 @@ def lyapunov_exponent(advance, states, time, rounds, separation=1e-6):
 
 
 def three_scroll_exponent(states, seconds=20, time=0.1):
-    """The exponent of the three-scroll system, averaged over states [3, n] and seconds, per second."""
+    """The exponent of the three-scroll system per second, averaged over states [3, n] and time."""
     return lyapunov_exponent(lambda now: integrated(three_scroll, now, [0, time])[:, -1].T,
                              states, time, int(seconds / time))
 
@@ -94,5 +94,5 @@ def profile(series, typical):
 
 
 def distance(first, second):
-    """Between two profiles: the sliced Wasserstein distance, in standard deviations (Bonneel 2015)."""
+    """Between two profiles: the sliced Wasserstein distance, in standard deviations."""
     return float(np.mean(np.abs(first - second)))

@@ -191,7 +191,7 @@ def conv1d_layer(input_tensor, kernel_size, feature, active_function, name):
 
 
 def lstm_cell(input_tensor, state, name, forget_bias=1.0):
-    """One step of a long short-term memory: y_t, c_t = LSTM(x_t, c_t-1) (notes 3; Gers et al. 2000).
+    """One step of a long short-term memory: y_t, c_t = LSTM(x_t, c_t-1) (notes 3; Gers 2000).
 
     input_tensor: float32 [batch, inputs]; state: the pair y, c of the step before, each float32
     [batch, units], zeros at the start. forget_bias keeps the gate of the memory open at first, so

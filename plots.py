@@ -277,7 +277,7 @@ def attractors(folder, runs, samples=12000):
 
 
 def forecasts(folder, runs, unit, shown=8):
-    """The z of the first start, true and as each model forecasts it, over Lyapunov times (of unit)."""
+    """The z of the first run, true and as each model has it; unit: Lyapunov times per sample."""
     models = [name for name in runs if name != 'true']
     figure, panels = plt.subplots(len(models), 1, figsize=(11, 2.7 * len(models)), sharex=True,
                                   squeeze=False)

@@ -1,4 +1,4 @@
-"""attractor.py, dynamics.py and the sequence layers, against NumPy, SciPy and systems with known exponents."""
+"""attractor.py and its parts, against NumPy, SciPy and systems with known exponents."""
 import re
 import struct
 
@@ -35,7 +35,8 @@ def test_the_notes_moving_average_and_sum():
     np.testing.assert_allclose(out, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize('kernel_size, activation', [(1, None), (2, None), (3, 'tanh'), (4, 'relu')])
+@pytest.mark.parametrize('kernel_size, activation', [
+    (1, None), (2, None), (3, 'tanh'), (4, 'relu')])
 def test_conv1d_layer_against_numpy(kernel_size, activation):
     x = np.random.RandomState(0).randn(2, 9, 5).astype(np.float32)
     out, values = evaluate(lambda: layers.conv1d_layer(
@@ -52,7 +53,7 @@ def test_conv1d_layer_against_numpy(kernel_size, activation):
 
 
 def test_lstm_cell_unrolled_with_shared_variables_against_numpy():
-    x = np.random.RandomState(0).randn(4, 3, 5).astype(np.float32)           # [steps, batch, inputs]
+    x = np.random.RandomState(0).randn(4, 3, 5).astype(np.float32)          # [steps, batch, inputs]
 
     def build():
         state, outputs = (tf.zeros([3, 6]), tf.zeros([3, 6])), []
@@ -68,7 +69,8 @@ def test_lstm_cell_unrolled_with_shared_variables_against_numpy():
     assert sorted(values) == ['net/lstm/biases', 'net/lstm/weights']         # of one step
     weights, y, c = values['net/lstm/weights'], np.zeros([3, 6]), np.zeros([3, 6])
     for time_step in range(4):
-        write, news, forget, show = np.split(np.concatenate([x[time_step], y], 1).dot(weights), 4, 1)
+        both = np.concatenate([x[time_step], y], 1)
+        write, news, forget, show = np.split(both.dot(weights), 4, 1)
         c = c * special.expit(forget + 0.7) + special.expit(write) * np.tanh(news)
         y = special.expit(show) * np.tanh(c)
         np.testing.assert_allclose(outputs[time_step], y, atol=1e-6)
@@ -111,7 +113,8 @@ def test_the_conv1d_net_sees_no_future_and_each_state_alike():
 
 def test_lyapunov_exponent_of_the_logistic_map():
     exponent = dynamics.lyapunov_exponent(
-        lambda x: 4 * x * (1 - x), np.random.RandomState(0).uniform(0.1, 0.9, [1, 400]), 1, 300, 1e-8)
+        lambda x: 4 * x * (1 - x), np.random.RandomState(0).uniform(0.1, 0.9, [1, 400]), 1, 300,
+        1e-8)
     assert exponent == pytest.approx(np.log(2), abs=0.01)
 
 
@@ -229,7 +232,7 @@ def test_the_lesson_end_to_end(small, monkeypatch, capsys, tmp_path):
     assert (code, stderr) == (0, '')
     assert 'conv1d of 1,000 ones: 0.667 1.000 1.000 0.667 2.000 3.000 3.000 2.000' in log
     for model in ('conv1d', 'lstm  '):
-        losses = [float(loss) for loss in re.findall(model + r'  step .* loss ([\d.]+) ', log)]
+        losses = [float(loss) for loss in re.findall(model + r'  step .* loss (\S+) ', log)]
         assert len(losses) == 3 and losses[-1] < 0.1 * losses[0]
         error, naive = map(float, re.search(
             model + r'  one-step error ([\d.]+)  tomorrow = today ([\d.]+)', log).groups())
