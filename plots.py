@@ -257,9 +257,9 @@ def first_layer(folder, weights):
 
 # ----------------------------------------------------------------------------------- attractor.py
 
-def attractors(folder, runs, samples=12000):
+def attractors(folder, runs, samples=7000):
     """The true attractor and each learnt one, runs {name: [n, samples, 3]}, side by side in 3-D."""
-    figure = plt.figure(figsize=(4.6 * len(runs), 4.8))
+    figure = plt.figure(figsize=(3.8 * len(runs), 3.9))
     for place, (name, color) in enumerate(zip(runs, (GREY, BLUE, RED)), 1):
         panel = figure.add_subplot(1, len(runs), place, projection='3d')
         panel.plot(*runs[name][0, :samples].T, color=color, linewidth=0.4)

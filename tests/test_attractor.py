@@ -278,3 +278,15 @@ def test_refusals_are_one_sentence_and_code_2(flags, said, monkeypatch, capsys):
 def test_a_learning_rate_that_explodes_is_said(small, monkeypatch, capsys):
     code, _, sentence = lesson(monkeypatch, capsys, '--model conv1d --lr 1e10 --report-every 5')
     assert code == 2 and len(sentence.splitlines()) == 1 and 'try --lr 1e+09' in sentence
+
+
+@pytest.mark.slow
+def test_the_goal():
+    """Three Lyapunov times are the goal; the floor is below that, for other machines."""
+    run = run_lesson('attractor.py --model conv1d --seed 1 --target-horizon 2')
+    assert (run.returncode, run.stderr) == (0, '')
+    error, naive = map(float, re.search(
+        r'one-step error ([\d.]+)  tomorrow = today ([\d.]+)', run.stdout).groups())
+    assert error < naive / 1000
+    stayed = int(re.search(r'for 50 Lyapunov times: (\d+) of 20 ', run.stdout).group(1))
+    assert stayed >= 14
