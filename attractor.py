@@ -203,7 +203,6 @@ def main():
     out = moving_average()
     print('conv1d of 1,000 ones: %s, shape %s' % (' '.join(
         '%.3f' % value for value in out[0, [0, 1, 998, 999]].T.ravel()), out.shape))
-
     orbits = dynamics.orbits(ORBITS + STARTS, SAMPLES, SAMPLE, seed=0)       # [orbits, SAMPLES, 3]
     exponent = dynamics.three_scroll_exponent(orbits[:, -1].T)
     print('Lyapunov exponent %.3f per second: an error grows e-fold in %.3f s, %.0f samples' % (
