@@ -191,3 +191,43 @@ def autoencoder(inputs, units, activation, keep_prob, number):
                         'layer%d' % number)                                  # [batch, units]
     again = full_layer(hidden, int(inputs.shape[1]), None, 'decoder%d' % number)  # [batch, width]
     return hidden, tf.reduce_mean(tf.squared_difference(again, inputs))
+
+
+# -------------------------------------------------------------- sequences, notes 3: attractor.py
+
+def conv1d_layer(input_tensor, kernel_size, feature, active_function, name):
+    """A convolution along a sequence (notes 3; there it starts at 0, which cannot learn).
+
+    input_tensor: float32 [batch, length, depth]; kernel_size: how many neighbours in the sequence
+    it sees; feature: how many kernels; active_function: as in full_layer.
+    Zeros stand for what lies beyond the ends: returns float32 [batch, length, feature]. Raises
+    ValueError where the name has been used before.
+    """
+    depth = int(input_tensor.shape[-1])
+    shape = [kernel_size, depth, feature]
+    with tf.variable_scope(name):
+        start = tf.reshape(initial_weights(kernel_size * depth, feature), shape)   # He
+        kernel = tf.get_variable('kernel', initializer=start)
+        biases = tf.get_variable('biases', initializer=tf.zeros([feature]))
+        output = tf.nn.conv1d(input_tensor, kernel, stride=1, padding='SAME') + biases
+        return activate(output, active_function)
+
+
+def lstm_cell(input_tensor, state, name, forget_bias=1.0):
+    """One step of a long short-term memory: y_t, c_t = LSTM(x_t, c_t-1) (notes 3; Gers 2000).
+
+    input_tensor: float32 [batch, inputs]; state: the pair y, c of the step before, each float32
+    [batch, units], zeros at the start. forget_bias keeps the gate of the memory open at first, so
+    that gradients pass. Returns y [batch, units] and the new state. Raises ValueError where the
+    name has been used before; the steps after the first share the variables by reuse.
+    """
+    before, memory = state[0], state[1]
+    inputs, units = int(input_tensor.shape[-1] + before.shape[-1]), int(before.shape[-1])
+    with tf.variable_scope(name):
+        weights = tf.get_variable('weights', initializer=initial_weights(inputs, 4 * units))
+        biases = tf.get_variable('biases', initializer=tf.zeros([4 * units]))
+        gates = tf.matmul(tf.concat([input_tensor, before], 1), weights) + biases
+        write, news, forget, show = tf.split(gates, 4, axis=1)               # each [batch, units]
+        memory = memory * tf.sigmoid(forget + forget_bias) + tf.sigmoid(write) * tf.tanh(news)
+        output = tf.sigmoid(show) * tf.tanh(memory)                          # [batch, units]
+        return output, (output, memory)

@@ -279,3 +279,44 @@ def few_labels(folder, name, ways, labels, mean, deviation):
         panel.grid(alpha=0.3)
     figure.tight_layout()
     return save(figure, folder, name)
+
+
+# ----------------------------------------------------------------------------------- attractor.py
+
+def attractors(folder, runs, samples=7000):
+    """The true attractor and each learnt one, runs {name: [n, samples, 3]}, side by side in 3-D."""
+    figure = plt.figure(figsize=(3.8 * len(runs), 3.9))
+    for place, (name, color) in enumerate(zip(runs, (GREY, BLUE, RED)), 1):
+        panel = figure.add_subplot(1, len(runs), place, projection='3d')
+        panel.plot(*runs[name][0, :samples].T, color=color, linewidth=0.4)
+        panel.set_title(name if name == 'true' else name + ', running freely', fontsize=12)
+        panel.set_xlim(-3, 3)
+        panel.set_ylim(-3, 3)
+        panel.set_zlim(-2, 2.5)
+        panel.view_init(elev=18, azim=-60)
+        for label in 'xyz':
+            getattr(panel, 'set_%sticks' % label)([-2, 0, 2])
+            getattr(panel, 'set_%slabel' % label)(label, labelpad=-6)
+            panel.tick_params(label, labelsize=8, pad=-2)
+    figure.subplots_adjust(left=0.01, right=0.97, bottom=0.04, top=0.96, wspace=0.08)
+    return save(figure, folder, 'attractors')
+
+
+def forecasts(folder, runs, unit, shown=8):
+    """The z of the first run, true and as each model has it; unit: Lyapunov times per sample."""
+    models = [name for name in runs if name != 'true']
+    figure, panels = plt.subplots(len(models), 1, figsize=(11, 2.7 * len(models)), sharex=True,
+                                  squeeze=False)
+    count = min(int(shown / unit), runs['true'].shape[1])
+    times = unit * np.arange(count)
+    for panel, name, color in zip(panels[:, 0], models, (BLUE, RED)):
+        panel.plot(times, runs['true'][0, :count, 2], color='black', linewidth=1, label='true')
+        panel.plot(times, runs[name][0, :count, 2], color=color, linewidth=1.3, label=name)
+        panel.set_ylabel('z')
+        panel.set_xlim(0, times[-1])
+        panel.set_ylim(-2.6, 3.4)
+        panel.grid(alpha=0.3)
+        panel.legend(frameon=False, loc='upper right', ncol=2)
+    panels[-1, 0].set_xlabel('Lyapunov times since the last true sample')
+    figure.tight_layout()
+    return save(figure, folder, 'forecasts')

@@ -39,3 +39,10 @@ def describe(x, hits, outputs, gradients):
 def feed(net, split):
     """What to evaluate the summary on."""
     return {net.x: split.images[:IMAGES], net.y: split.labels[:IMAGES]}
+
+
+def sound(board, name, wave, rate):
+    """Write a series [samples] as audio into board, a FileWriter; rate: samples a second."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        wave = (wave / abs(wave).max()).astype('float32')[None, :, None]     # [1, samples, 1]
+        board.add_summary(session.run(tf.summary.audio(name, wave, rate)))
