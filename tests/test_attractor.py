@@ -1,4 +1,5 @@
 """attractor.py and its parts, against NumPy, SciPy and systems with known exponents."""
+import functools
 import re
 import struct
 
@@ -160,8 +161,8 @@ def settled(square, seconds, count=6):
 def test_with_the_printed_coefficient_orbits_end_on_a_loop_of_9_9928_seconds():
     for square, closed in ((0.65, True), (dynamics.SQUARE, False)):
         states = settled(square, 150)
-        after = dynamics.integrated(lambda s, square=square: dynamics.three_scroll(s, square), states.T,
-                                    [0, 9.99276836])[:, -1]
+        field = functools.partial(dynamics.three_scroll, square=square)
+        after = dynamics.integrated(field, states.T, [0, 9.99276836])[:, -1]
         missed = np.linalg.norm(after - states, axis=1)
         assert np.median(missed) < 0.01 if closed else missed.min() > 1
 
