@@ -51,7 +51,7 @@ def read(path, name):
     """The value of a variable in a checkpoint; raises utils.Refused where it cannot be read."""
     try:
         return tf.train.load_checkpoint(path).get_tensor(name)
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
         raise utils.Refused('%s cannot be read as a checkpoint of this lesson (%s): remove it, or '
                             'give another folder.' % (path, str(error).split('\n')[0]))
 
@@ -118,3 +118,23 @@ class Checkpoint:
         best.validation, best.step = record['best']['validation'], record['best']['step']
         log.go_on(record['history'], record['seconds'])
         log.say('Going on from step %d' % session.run(tf.train.get_global_step()))
+
+
+# ----------------------------------------------------------------------------------------- cnn.py
+
+def same_network(path, variables):
+    """Refuse a checkpoint that another network made: it lacks variables, has more, or other shapes.
+
+    Saver.restore alone notices neither variables that are left over nor says much of the others.
+    Raises utils.Refused, naming the first three; Adam's own, which differ with them, are left out.
+    """
+    read(path, 'global_step')  # refuses what cannot be read at all
+    there = tf.train.load_checkpoint(path).get_variable_to_shape_map()
+    here = {variable.op.name: variable.shape.as_list() for variable in variables}
+    differ = ['%s is %s there and %s here' % (name, there.get(name, 'absent'),
+                                              here.get(name, 'absent'))
+              for name in sorted(set(there) | set(here))
+              if there.get(name) != here.get(name) and 'Adam' not in name]
+    if differ:
+        raise utils.Refused('The checkpoint %s is of another network (%s): give the flags that it '
+                            'was made with, or another folder.' % (path, ', '.join(differ[:3])))

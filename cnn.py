@@ -34,7 +34,8 @@ FEATURES = (16, 36)      # of each convolution
 DEEPER = 64              # features of the third one
 HIDDEN = 128             # units of the fully connected layer
 PREDICTED_AT_ONCE = 256  # images: a convolution's outputs take 16 times the memory of its inputs
-KEEP = 3                 # checkpoints
+KEEP = 3                 # checkpoints, the latest
+DIGITS, LETTERS = '0123456789', ('letters', 'notmnist')
 # With --tuned: remedies of notes 4.
 TUNED = dict(steps=8001, lr=0.003, report_every=500, early_stopping=0)
 BATCH_NORM_MOMENTUM, KEEP_PROB, AUGMENT, LABEL_SMOOTHING = 0.98, 0.5, 1.0, 0.1
@@ -148,43 +149,31 @@ def confusion(truth, predictions):
     return np.bincount(10 * truth + predictions, minlength=100).reshape(10, 10)
 
 
-def show(session, net, test, moment):
+def show(session, net, test, log, moment):
     """Say how good the present weights are and what they look like; returns predictions, kernels."""
     predictions, kernels = predict(session, net, test.images), session.run(net.kernels)
     correct, total = int((predictions == test.labels.argmax(1)).sum()), len(predictions)
-    print('%-9s test accuracy %5.1f%% (%d/%d)' % (moment, 100 * correct / total, correct, total)
-          + ''.join('  conv%d mean %.5f stddev %.5f' % (layer, kernel.mean(), kernel.std())
-                    for layer, kernel in enumerate(kernels, 1)), flush=True)
+    log.say('%-9s test accuracy %5.1f%% (%d/%d)' % (moment, 100 * correct / total, correct, total)
+            + ''.join('  conv%d mean %.5f stddev %.5f' % (layer, kernel.mean(), kernel.std())
+                      for layer, kernel in enumerate(kernels, 1)))
     return predictions, kernels
 
 
-def save(session, net, kind, folder, step):
-    """Write a checkpoint of a kind, 'latest' or 'best'; its name ends in the step."""
-    path = os.path.join(folder, kind, 'model')
+def save(session, net, kind, folder):
+    """Write a checkpoint of a kind, 'latest' or 'best'; its name ends in the number of steps."""
     try:
-        net.savers[kind].save(session, path, global_step=step, write_meta_graph=False)
+        net.savers[kind].save(session, os.path.join(folder, kind, 'model'), global_step=net.step,
+                              write_meta_graph=False)
     except (tf.errors.OpError, OSError, ValueError) as error:
         raise utils.Refused('No checkpoint can be written to %s (%s): give another folder.' % (
             folder, str(error).split('\n')[0]))
 
 
 def restore(session, net, kind, folder):
-    """Read the last checkpoint of a kind into the session.
-
-    Raises utils.Refused, with what differs, where another network or other data made it.
-    """
-    path = checkpoints.latest(os.path.join(folder, kind))  # by tf.train.latest_checkpoint
-    images = checkpoints.read(path, 'best/images')
-    there = tf.train.load_checkpoint(path).get_variable_to_shape_map()
-    here = {v.op.name: v.shape.as_list() for v in tf.global_variables()}
-    differ = ['%s is %s there and %s here' % (name, there.get(name, 'absent'),
-                                              here.get(name, 'absent'))
-              for name in sorted(set(there) | set(here)) if there.get(name) != here.get(name)
-              and 'Adam' not in name]  # Adam's own differ with the weights that they belong to
-    if differ:
-        raise utils.Refused('The checkpoint %s is of another network (%s): give the flags that it '
-                            'was made with, or another folder.' % (path, ', '.join(differ[:3])))
-    if images != session.run(net.best.images):
+    """Read the last checkpoint of a kind; utils.Refused where it is not of this net and data."""
+    path = checkpoints.latest(os.path.join(folder, kind))  # tf.train.latest_checkpoint
+    checkpoints.same_network(path, tf.global_variables())
+    if checkpoints.read(path, 'best/images') != session.run(net.best.images):
         raise utils.Refused('The checkpoint %s was validated on other images, so no accuracy '
                             'compares with its best: give the same --data, or another folder.' % path)
     try:
@@ -212,13 +201,13 @@ def train(net, data, flags, log):
             tempfile.TemporaryDirectory() as temporary:
         folder = flags.checkpoint or temporary
         session.run(net.init)
-        _, start = show(session, net, data.test, 'At random')
+        _, start = show(session, net, data.test, log, 'At random')
         if flags.resume:
             go_on(session, net, flags, log)
         best_validation, best_step = session.run([net.best.validation, net.best.step])
         for step in range(session.run(net.step), flags.steps):
             if ctrl_c.pressed:
-                save(session, net, 'latest', folder, step - 1)
+                save(session, net, 'latest', folder)
                 return log.stopped(step, best_validation, best_step)
             patience = max(flags.early_stopping, flags.patience * best_step)
             if flags.early_stopping and step - best_step > patience:
@@ -237,36 +226,42 @@ def train(net, data, flags, log):
                 best_validation, best_step = validation, step
                 net.best.validation.load(validation, session)
                 net.best.step.load(step, session)
-                save(session, net, 'best', folder, step)
-            save(session, net, 'latest', folder, step)
+                save(session, net, 'best', folder)
+            save(session, net, 'latest', folder)
 
-        _, end = show(session, net, data.test, 'Trained')
+        _, end = show(session, net, data.test, log, 'Trained')
         session.run(net.init[0])
-        show(session, net, data.test, 'Forgotten')
+        show(session, net, data.test, log, 'Forgotten')
         restore(session, net, 'best', folder)
-        predictions, _ = show(session, net, data.test, 'Restored')
+        predictions, _ = show(session, net, data.test, log, 'Restored')
         validation = accuracy(session, net, data.valid)
         log.say('Validation accuracy %.2f%%, and %.2f%% when it was saved at step %d' % (
             100 * validation, 100 * best_validation, best_step))
         truth = data.test.labels.argmax(1)
         log.say('Confusion matrix, a row for each true class:\n%s' % confusion(truth, predictions))
         if flags.pictures:
-            draw(flags, log.history, data.test.images, truth, predictions, zip(start, end))
+            import plots  # matplotlib takes half a second to load: only where it draws
+            plots.convolutional(flags.pictures, 'ABCDEFGHIJ' if flags.data in LETTERS else DIGITS,
+                                log.history, data.test.images, truth, predictions, start, end)
         return log.finish(predictions, data.test, best_validation, best_step)
 
 
-def draw(flags, history, images, truth, predictions, kernels):
-    """The pictures of notes 2, into the folder of --plot."""
-    import plots  # matplotlib takes half a second to load: only where it draws
-    folder = flags.pictures
-    names = 'ABCDEFGHIJ' if flags.data in ('letters', 'notmnist') else '0123456789'
-    if history:  # a run that was resumed at its end has none
-        plots.learning_curves(folder, history)
-    plots.confusion_matrix(folder, truth, predictions, names)
-    plots.wrong_examples(folder, images, truth, predictions, names)
-    plots.nine_examples(folder, images, truth, predictions, names)
-    for layer, (start, end) in enumerate(kernels, 1):
-        plots.kernels(folder, 'conv%d' % layer, start, end)
+def refuse_nonsense(flags):
+    """Combinations that can do nothing good, each with the way out; raises utils.Refused."""
+    for wrong, sentence in (
+            (flags.resume and not flags.checkpoint,
+             '--resume goes on from a folder: name it with --checkpoint.'),
+            (flags.checkpoint and not flags.resume
+             and checkpoints.latest(os.path.join(flags.checkpoint, 'latest')),
+             '%s holds a checkpoint: add --resume to go on from it, or give another folder.'
+             % flags.checkpoint),
+            (flags.patience and not flags.early_stopping,
+             '--patience has nothing to wait for: add --early-stopping %d.' % EARLY_STOPPING),
+            (0 < flags.early_stopping < flags.report_every,
+             '--early-stopping %d looks at validations that come each %d steps: give more, or a '
+             'smaller --report-every.' % (flags.early_stopping, flags.report_every))):
+        if wrong:
+            raise utils.Refused(sentence)
 
 
 def main():
@@ -275,15 +270,7 @@ def main():
     if parser.parse_args().tuned:
         parser.set_defaults(**TUNED)
     flags = parser.parse_args()
-    if flags.resume and not flags.checkpoint:
-        raise utils.Refused('--resume goes on from a folder: name it with --checkpoint.')
-    if flags.checkpoint and not flags.resume and os.listdir(flags.checkpoint):
-        raise utils.Refused('%s holds a checkpoint: add --resume to go on from it, or give another '
-                            'folder.' % flags.checkpoint)
-    if 0 < flags.early_stopping < flags.report_every:
-        raise utils.Refused('--early-stopping %d looks at validations that come each %d steps: give '
-                            'more, or a smaller --report-every.' % (
-                                flags.early_stopping, flags.report_every))
+    refuse_nonsense(flags)
     data = utils.load(flags.data, flags.seed if flags.shuffle else None)
     log = utils.Log(parser, flags, data)
     flags.pictures, flags.plot = flags.plot, None  # Log.finish draws those of a full network
