@@ -3,6 +3,7 @@ import argparse
 import glob
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,6 @@ import numpy as np
 import pytest
 from scipy.signal import correlate2d
 
-import checkpoints
 import cnn
 import layers
 import utils
@@ -168,6 +168,17 @@ def test_rows_of_the_confusion_matrix_sum_to_the_class_counts():
 
 # --------------------------------------------------------------------------------- runs as a reader's
 
+@pytest.fixture
+def here(monkeypatch, capsys):
+    """Run a command in this process, which saves TensorFlow's start: code, stdout, stderr."""
+    def run(command):
+        monkeypatch.setattr(sys, 'argv', command.split())
+        with pytest.raises(SystemExit) as end:
+            utils.run(cnn.main)
+        return (end.value.code,) + tuple(capsys.readouterr())
+    return run
+
+
 def steps_and_results(log):
     """The lines that a run is judged by, less their times."""
     return [line for line in without_times(log).splitlines() if re.match(r'[* ] step |Test ', line)]
@@ -244,10 +255,10 @@ def test_a_finished_run_resumed_trains_no_more_and_ends_alike(kept, shapes):
     assert (matrix(again.stdout) == matrix(run.stdout)).all()
 
 
-def test_stopped_and_resumed_is_never_stopped(shapes, tmp_path):
+def test_stopped_and_resumed_is_never_stopped(shapes, tmp_path, here):
     command = RUN % shapes + '--tuned --steps 81 --keep 2 --checkpoint '  # all that remembers
-    whole = run_lesson(command + str(tmp_path / 'whole'))
-    assert (whole.returncode, whole.stderr) == (0, '')
+    code, whole, errors = here(command + str(tmp_path / 'whole'))
+    assert (code, errors) == (0, '')
     process = subprocess.Popen(
         [sys.executable, '-u', ROOT + '/' + command.split()[0]] + command.split()[1:]
         + [str(tmp_path / 'parts')], stdout=subprocess.PIPE, universal_newlines=True)
@@ -257,11 +268,11 @@ def test_stopped_and_resumed_is_never_stopped(shapes, tmp_path):
             break
     out = process.communicate()[0]
     assert process.returncode == 130 and 'the same command with --resume goes on.' in out
-    parts = run_lesson(command + str(tmp_path / 'parts') + ' --resume')
-    assert (parts.returncode, parts.stderr) == (0, '')
-    tail = steps_and_results(parts.stdout)
-    assert 2 <= len(tail) < 10 and steps_and_results(whole.stdout)[-len(tail):] == tail
-    assert story(whole.stdout) == story(parts.stdout)
+    code, parts, errors = here(command + str(tmp_path / 'parts') + ' --resume')
+    assert (code, errors) == (0, '')
+    tail = steps_and_results(parts)
+    assert 2 <= len(tail) < 10 and steps_and_results(whole)[-len(tail):] == tail
+    assert story(whole) == story(parts)
     for kind in ('latest', 'best'):
         one, other = (weights(tmp_path / name / kind) for name in ('whole', 'parts'))
         assert sorted(one) == sorted(other)
@@ -270,22 +281,20 @@ def test_stopped_and_resumed_is_never_stopped(shapes, tmp_path):
             2 if kind == 'latest' else 1)  # the first process's files are not left behind
 
 
-def test_early_stopping_waits_so_many_steps_and_patience_longer(kept, shapes):
-    late = ' --lr 1e-9 --report-every 10 --early-stopping 20 --steps '  # nothing is learnt
-    run = run_lesson(RUN % shapes + late + '100')
-    best = int(re.search(r'no better validation accuracy since step (\d+)$', run.stdout,
-                         re.M).group(1))
-    steps = [int(step) for step in re.findall(r'^[* ] step +(\d+)/', run.stdout, re.M)]
-    assert run.returncode == 0 and max(steps) == best + 20
-    # From the best checkpoint of the kept run: half as many steps again, although 10 are allowed.
-    folder = kept[1] / 'patience'
-    subprocess.run(['cp', '-r', str(kept[1] / 'run'), str(folder)], check=True)
-    command = (RUN % shapes + '--lr 1e-9 --early-stopping 10 --patience 1 --steps 1000 '
-               '--checkpoint %s --resume best' % folder)
-    run = run_lesson(command)
-    best = int(re.search(r'best validation .* at step (\d+)', kept[0].stdout).group(1))
-    assert 'Going on from step %d, from the best checkpoint' % (best + 1) in run.stdout
-    steps = [int(step) for step in re.findall(r'^[* ] step +(\d+)/', run.stdout, re.M)]
+def test_early_stopping_waits_so_many_steps_and_patience_longer(kept, shapes, tmp_path, here):
+    standing = RUN % shapes + '--lr 1e-9 '  # nothing is learnt
+    code, out, _ = here(standing + '--early-stopping 20 --steps 100')
+    best = int(re.search(r'no better validation accuracy since step (\d+)$', out, re.M).group(1))
+    steps = [int(step) for step in re.findall(r'^[* ] step +(\d+)/', out, re.M)]
+    assert code == 0 and max(steps) == best + 20
+    # From the best checkpoint of the kept run: as many steps again, although 10 would do.
+    run, folder = kept
+    shutil.copytree(str(folder / 'run'), str(tmp_path / 'copy'))
+    code, out, _ = here(standing + '--early-stopping 10 --patience 1 --steps 1000 --checkpoint %s '
+                        '--resume best' % (tmp_path / 'copy'))
+    best = int(re.search(r'best validation .* at step (\d+)', run.stdout).group(1))
+    assert code == 0 and 'Going on from step %d, from the best checkpoint' % (best + 1) in out
+    steps = [int(step) for step in re.findall(r'^[* ] step +(\d+)/', out, re.M)]
     assert max(steps) == 2 * best
 
 
@@ -321,7 +330,15 @@ def test_other_images_and_damaged_files_are_refused(shapes, tmp_path):
             cnn.restore(session, net, 'best', str(tmp_path))
 
 
-def test_refusals_are_one_sentence_with_exit_code_2(kept, shapes):
+def test_mnist_is_the_default_and_where_it_is_not_prepared_a_sentence_says_how(
+        monkeypatch, tmp_path, here):
+    monkeypatch.setattr(utils.formats, 'HERE', str(tmp_path))
+    code, out, errors = here('cnn.py')
+    assert (code, out) == (2, '')
+    assert 'python -m data.mnist' in errors and errors.count('\n') == 1
+
+
+def test_refusals_are_one_sentence_with_exit_code_2(kept, shapes, here):
     _, folder = kept
     for extra, sentence in (
             ('--checkpoint %s' % (folder / 'run'), 'add --resume to go on from it'),
@@ -329,9 +346,9 @@ def test_refusals_are_one_sentence_with_exit_code_2(kept, shapes):
             ('--resume', 'name it with --checkpoint'),
             ('--patience --early-stopping 0', '--patience has nothing to wait for'),
             ('--early-stopping 5', 'a smaller --report-every')):
-        run = run_lesson(RUN % shapes + extra)
-        assert run.returncode == 2 and sentence in run.stderr and run.stderr.count('\n') == 1
-        assert ' step ' not in run.stdout
+        code, out, errors = here(RUN % shapes + extra)
+        assert code == 2 and sentence in errors and errors.count('\n') == 1
+        assert ' step ' not in out
 
 
 # ------------------------------------------------------------------------------- minutes: the figures
