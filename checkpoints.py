@@ -5,6 +5,7 @@ weights, what the optimizer remembers of them, the moving moments, the step, the
 and a string with what Python knows besides. Random numbers need no keeping, for they are drawn from
 the seed and the step; neither does the order of the minibatches, which are cut at the step.
 """
+import contextlib
 import json
 import os
 import zlib
@@ -122,11 +123,21 @@ class Checkpoint:
 
 # ----------------------------------------------------------------------------------------- cnn.py
 
-def same_network(path, variables):
-    """Refuse a checkpoint that another network made: it lacks variables, has more, or other shapes.
+@contextlib.contextmanager
+def refusing(what):
+    """Turn what TensorFlow says of a checkpoint that cannot be written or read into a sentence."""
+    try:
+        yield
+    except (tf.errors.OpError, OSError, ValueError) as error:
+        raise utils.Refused('%s (%s): give another folder.' % (what, str(error).split('\n')[0]))
 
-    Saver.restore alone notices neither variables that are left over nor says much of the others.
-    Raises utils.Refused, naming the first three; Adam's own, which differ with them, are left out.
+
+def refuse_other(path, variables, images):
+    """Refuse a checkpoint of another network, or one that was validated on other images.
+
+    variables: this network's; images: the checksum that it keeps as 'best/images'. Raises
+    utils.Refused with the first three variables that are absent or shaped otherwise. Saver.restore
+    alone would not notice those that only the checkpoint has. Adam's own go with their weights.
     """
     read(path, 'global_step')  # refuses what cannot be read at all
     there = tf.train.load_checkpoint(path).get_variable_to_shape_map()
@@ -138,3 +149,7 @@ def same_network(path, variables):
     if differ:
         raise utils.Refused('The checkpoint %s is of another network (%s): give the flags that it '
                             'was made with, or another folder.' % (path, ', '.join(differ[:3])))
+    if read(path, 'best/images') != images:
+        raise utils.Refused('The checkpoint %s was validated on other images, so no accuracy here '
+                            'compares with its best: give the same --data, or another folder.'
+                            % path)

@@ -43,8 +43,9 @@ BATCH_NORM_MOMENTUM, KEEP_PROB, AUGMENT, LABEL_SMOOTHING = 0.98, 0.5, 1.0, 0.1
 FLAGS = [
     # name, default, the value if none is given, what it takes (None: a switch), what it is
     ('--deeper', False, None, None, 'a third convolution and pooling, of %d features' % DEEPER),
-    ('--tuned', False, None, None, 'batch normalization, dropout, augmentation, label smoothing, and '
-     'a learning rate that rises, then falls to 0'),
+    ('--tuned', False, None, None, 'batch normalization, dropout, augmentation, label smoothing, '
+     'a learning rate that rises, then falls to 0; %d steps, rate %g, no early stopping'
+     % (TUNED['steps'], TUNED['lr'])),
     ('--early-stopping', EARLY_STOPPING, None, utils.number(int, 0),
      'stop after this many steps without a better validation accuracy; 0: never'),
     ('--patience', 0.0, 0.5, utils.number(float, 0),
@@ -150,7 +151,7 @@ def confusion(truth, predictions):
 
 
 def show(session, net, test, log, moment):
-    """Say how good the present weights are and what they look like; returns predictions, kernels."""
+    """Say how good the present weights are, and of what size; returns predictions, kernels."""
     predictions, kernels = predict(session, net, test.images), session.run(net.kernels)
     correct, total = int((predictions == test.labels.argmax(1)).sum()), len(predictions)
     log.say('%-9s test accuracy %5.1f%% (%d/%d)' % (moment, 100 * correct / total, correct, total)
@@ -161,26 +162,17 @@ def show(session, net, test, log, moment):
 
 def save(session, net, kind, folder):
     """Write a checkpoint of a kind, 'latest' or 'best'; its name ends in the number of steps."""
-    try:
-        net.savers[kind].save(session, os.path.join(folder, kind, 'model'), global_step=net.step,
-                              write_meta_graph=False)
-    except (tf.errors.OpError, OSError, ValueError) as error:
-        raise utils.Refused('No checkpoint can be written to %s (%s): give another folder.' % (
-            folder, str(error).split('\n')[0]))
+    path = os.path.join(folder, kind, 'model')
+    with checkpoints.refusing('No checkpoint can be written to %s' % folder):
+        net.savers[kind].save(session, path, global_step=net.step, write_meta_graph=False)
 
 
 def restore(session, net, kind, folder):
     """Read the last checkpoint of a kind; utils.Refused where it is not of this net and data."""
-    path = checkpoints.latest(os.path.join(folder, kind))  # tf.train.latest_checkpoint
-    checkpoints.same_network(path, tf.global_variables())
-    if checkpoints.read(path, 'best/images') != session.run(net.best.images):
-        raise utils.Refused('The checkpoint %s was validated on other images, so no accuracy '
-                            'compares with its best: give the same --data, or another folder.' % path)
-    try:
+    path = tf.train.latest_checkpoint(os.path.join(folder, kind))
+    checkpoints.refuse_other(path, tf.global_variables(), session.run(net.best.images))
+    with checkpoints.refusing('The checkpoint %s is damaged' % path):
         net.savers[kind].restore(session, path)
-    except (tf.errors.OpError, ValueError) as error:
-        raise utils.Refused('The checkpoint %s is damaged (%s): remove it, or give another folder.'
-                            % (path, str(error).split('\n')[0]))
 
 
 def go_on(session, net, flags, log):
@@ -189,9 +181,9 @@ def go_on(session, net, flags, log):
         log.say('No checkpoint in %s yet: from the beginning' % flags.checkpoint)
         return
     restore(session, net, flags.resume, flags.checkpoint)
-    for kind, saver in net.savers.items():  # or else the files of the earlier process stay for ever
+    for kind, saver in net.savers.items():  # a Saver deletes old files that it knows of
         state = tf.train.get_checkpoint_state(os.path.join(flags.checkpoint, kind))
-        saver.recover_last_checkpoints(state.all_model_checkpoint_paths)
+        saver.recover_last_checkpoints(state.all_model_checkpoint_paths if state else [])
     log.say('Going on from step %d, from the %s checkpoint' % (session.run(net.step), flags.resume))
 
 
@@ -257,6 +249,9 @@ def refuse_nonsense(flags):
              % flags.checkpoint),
             (flags.patience and not flags.early_stopping,
              '--patience has nothing to wait for: add --early-stopping %d.' % EARLY_STOPPING),
+            (flags.tuned and flags.batch_size == 1,
+             '--tuned takes moments over a batch, and one image has none: give a larger '
+             '--batch-size.'),
             (0 < flags.early_stopping < flags.report_every,
              '--early-stopping %d looks at validations that come each %d steps: give more, or a '
              'smaller --report-every.' % (flags.early_stopping, flags.report_every))):

@@ -257,7 +257,7 @@ def first_layer(folder, weights):
 # ----------------------------------------------------------------------------------------- cnn.py
 
 def convolutional(folder, names, history, images, truth, predictions, start, end):
-    """All pictures of notes 2; start, end: of each convolution its weights, untrained and trained."""
+    """All pictures of notes 2; start, end: each convolution's weights, untrained and trained."""
     if history:  # a run that was resumed at its end has none
         learning_curves(folder, history)
     confusion_matrix(folder, truth, predictions, names)
@@ -284,7 +284,8 @@ def kernels(folder, name, start, end):
     """Weights [height, width, depth, features] on the first input, before training and after it."""
     side = int(np.ceil(np.sqrt(start.shape[-1])))
     reach = max(np.abs(start[:, :, 0]).max(), np.abs(end[:, :, 0]).max())  # one scale, to compare
-    figure, panels = plt.subplots(side, 2 * side + 1, figsize=(1.05 * side + 1.6, 0.53 * side + 0.9))
+    size = (1.05 * side + 1.6, 0.53 * side + 0.9)
+    figure, panels = plt.subplots(side, 2 * side + 1, figsize=size)
     for panel in panels.flat:
         panel.axis('off')
     for first, values in ((0, start), (side + 1, end)):

@@ -166,7 +166,7 @@ def test_rows_of_the_confusion_matrix_sum_to_the_class_counts():
     assert counts[3, 7] == np.sum((truth == 3) & (predictions == 7))
 
 
-# --------------------------------------------------------------------------------- runs as a reader's
+# ------------------------------------------------------------------------------- runs as a reader's
 
 @pytest.fixture
 def here(monkeypatch, capsys):
@@ -208,7 +208,8 @@ def test_one_run_tells_the_whole_story(kept, shapes):
     assert (run.returncode, run.stderr) == (0, '')
     random, trained, forgotten, restored = story(run.stdout)
     assert random <= 50 and forgotten <= 50 and trained >= 180 and restored >= 180
-    lines = re.findall(r'^([* ]) step +(\d+)/60 .* validation accuracy +([\d.]+)%', run.stdout, re.M)
+    lines = re.findall(r'^([* ]) step +(\d+)/60 .* validation accuracy +([\d.]+)%', run.stdout,
+                       re.M)
     best, best_step = -1.0, None
     for star, step, validation in lines:  # 200 images: half a percent each, so no two print alike
         assert (star == '*') == (float(validation) > best)
@@ -298,7 +299,7 @@ def test_early_stopping_waits_so_many_steps_and_patience_longer(kept, shapes, tm
     assert max(steps) == 2 * best
 
 
-# ------------------------------------------------------------------------------------------ refusals
+# ----------------------------------------------------------------------------------------- refusals
 
 @pytest.mark.parametrize('there, here, differs', [
     ({}, {'deeper': True}, 'conv3/biases is absent there and [64] here'),
@@ -345,13 +346,14 @@ def test_refusals_are_one_sentence_with_exit_code_2(kept, shapes, here):
             ('--checkpoint %s --resume --deeper' % (folder / 'run'), 'is of another network'),
             ('--resume', 'name it with --checkpoint'),
             ('--patience --early-stopping 0', '--patience has nothing to wait for'),
+            ('--tuned --batch-size 1', 'give a larger --batch-size'),
             ('--early-stopping 5', 'a smaller --report-every')):
         code, out, errors = here(RUN % shapes + extra)
         assert code == 2 and sentence in errors and errors.count('\n') == 1
         assert ' step ' not in out
 
 
-# ------------------------------------------------------------------------------- minutes: the figures
+# ----------------------------------------------------------------------------- minutes: the figures
 
 @pytest.mark.slow
 def test_mnist_with_the_settings_of_the_note():
