@@ -119,7 +119,7 @@ def a_session(shapes, **changed):
 
 def numpy_forward(parameters, x, convolutions):
     """The logits of the note's network in float64."""
-    hidden, parameters = x.reshape(-1, 28, 28, 1), [p.astype(float) for p in parameters]
+    hidden, parameters = x.reshape(-1, 28, 28, 1) + 0.5, [p.astype(float) for p in parameters]
     for _ in range(convolutions):
         kernels, biases, parameters = parameters[0], parameters[1], parameters[2:]
         hidden = numpy_pool(np.maximum(numpy_convolution(hidden, kernels, biases), 0))
