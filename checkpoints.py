@@ -5,6 +5,7 @@ the weights, what the optimizer remembers of them, the moving moments, the step,
 far, and a string with what Python knows besides. Random numbers need no keeping, for they are drawn
 from the seed and the step; neither do minibatches, which are cut out at the step.
 """
+import contextlib
 import json
 import os
 import zlib
@@ -118,3 +119,37 @@ class Checkpoint:
         best.validation, best.step = record['best']['validation'], record['best']['step']
         log.go_on(record['history'], record['seconds'])
         log.say('Going on from step %d' % session.run(tf.train.get_global_step()))
+
+
+# ----------------------------------------------------------------------------------------- cnn.py
+
+@contextlib.contextmanager
+def refusing(what):
+    """Turn what TensorFlow says of a checkpoint that cannot be written or read into a sentence."""
+    try:
+        yield
+    except (tf.errors.OpError, OSError, ValueError) as error:
+        raise utils.Refused('%s (%s): give another folder.' % (what, str(error).split('\n')[0]))
+
+
+def refuse_other(path, variables, images):
+    """Refuse a checkpoint of another network, or one that was validated on other images.
+
+    variables: this network's; images: the checksum that it keeps as 'best/images'. Raises
+    utils.Refused with the first three variables that are absent or shaped otherwise. Saver.restore
+    alone would not notice those that only the checkpoint has. Adam's own go with their weights.
+    """
+    read(path, 'global_step')  # refuses what cannot be read at all
+    there = tf.train.load_checkpoint(path).get_variable_to_shape_map()
+    here = {variable.op.name: variable.shape.as_list() for variable in variables}
+    differ = ['%s is %s there and %s here' % (name, there.get(name, 'absent'),
+                                              here.get(name, 'absent'))
+              for name in sorted(set(there) | set(here))
+              if there.get(name) != here.get(name) and 'Adam' not in name]
+    if differ:
+        raise utils.Refused('The checkpoint %s is of another network (%s): give the flags that it '
+                            'was made with, or another folder.' % (path, ', '.join(differ[:3])))
+    if read(path, 'best/images') != images:
+        raise utils.Refused('The checkpoint %s was validated on other images, so no accuracy here '
+                            'compares with its best: give the same --data, or another folder.'
+                            % path)

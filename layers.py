@@ -80,12 +80,13 @@ def full_layer(input_tensor, out_dim, active_function, name):
 # --------------------------------------------------------------------------------- regularization
 
 def batch_norm(x, training, momentum, epsilon=1e-3):
-    """Batch normalization (Ioffe & Szegedy 2015; notes 4, 3): x is float32 [batch, units].
+    """Batch normalization (Ioffe & Szegedy 2015; notes 4, 3): x is float32 [batch, ..., units].
 
     training: bool scalar. True takes the batch's own mean and variance; False takes their moving
     averages, so that an image's output does not depend on its company. The moving averages move
     by 1 - momentum each time tf.GraphKeys.UPDATE_OPS are run. Returns the shape of x, scaled by
-    gamma and shifted by beta, which are learnt.
+    gamma and shifted by beta, which are learnt. Of a convolution's [batch, height, width, features]
+    each feature is one unit, wherever in the image it is.
     """
     units = [int(x.shape[-1])]
     with tf.name_scope('batch_norm'):
@@ -93,7 +94,7 @@ def batch_norm(x, training, momentum, epsilon=1e-3):
         beta = tf.Variable(tf.zeros(units), name='beta')
         moving = [tf.Variable(tf.zeros(units), trainable=False, name='moving_mean'),
                   tf.Variable(tf.ones(units), trainable=False, name='moving_variance')]
-        batch = tf.nn.moments(x, axes=[0])                                   # two of [units]
+        batch = tf.nn.moments(x, axes=list(range(len(x.shape) - 1)))         # two of [units]
         for average, value in zip(moving, batch):
             tf.add_to_collection(tf.GraphKeys.UPDATE_OPS,
                                  average.assign_sub((1 - momentum) * (average - value)))
@@ -231,3 +232,33 @@ def lstm_cell(input_tensor, state, name, forget_bias=1.0):
         memory = memory * tf.sigmoid(forget + forget_bias) + tf.sigmoid(write) * tf.tanh(news)
         output = tf.sigmoid(show) * tf.tanh(memory)                          # [batch, units]
         return output, (output, memory)
+
+
+# ----------------------------------------------------------------------------- convolution: cnn.py
+
+def conv2d_layer(input_tensor, kernel_size, feature, active_function, name):
+    """A convolution over images, named like full_layer (notes 2; the names of notes 3).
+
+    input_tensor: float32 [batch, height, width, depth]; kernel_size: height and width of the kernel
+    in pixels; feature: how many kernels; active_function: as in full_layer.
+    The border is padded with zeros: returns float32 [batch, height, width, feature]. Raises
+    ValueError where the name has been used before.
+    """
+    depth = int(input_tensor.shape[-1])
+    shape = [kernel_size, kernel_size, depth, feature]
+    with tf.variable_scope(name):
+        start = tf.reshape(initial_weights(kernel_size ** 2 * depth, feature), shape)  # He
+        weights = tf.get_variable('weights', initializer=start)
+        biases = tf.get_variable('biases', initializer=tf.zeros([feature]))
+        output = tf.nn.conv2d(input_tensor, weights, strides=[1, 1, 1, 1], padding='SAME') + biases
+        return activate(output, active_function)
+
+
+def max_pool(input_tensor, size=2):
+    """The largest of each size x size pixels, by feature (notes 2).
+
+    input_tensor: float32 [batch, height, width, depth]; returns [batch, ceil(height / size),
+    ceil(width / size), depth].
+    """
+    window = [1, size, size, 1]
+    return tf.nn.max_pool(input_tensor, ksize=window, strides=window, padding='SAME')

@@ -320,3 +320,50 @@ def forecasts(folder, runs, unit, shown=8):
     panels[-1, 0].set_xlabel('Lyapunov times since the last true sample')
     figure.tight_layout()
     return save(figure, folder, 'forecasts')
+
+
+# ----------------------------------------------------------------------------------------- cnn.py
+
+def convolutional(folder, names, history, images, truth, predictions, start, end):
+    """All pictures of notes 2; start, end: each convolution's weights, untrained and trained."""
+    if history:  # a run that was resumed at its end has none
+        learning_curves(folder, history)
+    confusion_matrix(folder, truth, predictions, names)
+    wrong_examples(folder, images, truth, predictions, names)
+    nine_examples(folder, images, truth, predictions, names)
+    for layer, pair in enumerate(zip(start, end), 1):
+        kernels(folder, 'conv%d' % layer, *pair)
+
+
+def nine_examples(folder, images, truth, predictions, names):
+    """The first nine images [n, 784] with true and predicted class; in red where they differ."""
+    figure, panels = plt.subplots(3, 3, figsize=(4.8, 5.4))
+    for panel, image, true, predicted in zip(panels.flat, images, truth, predictions):
+        panel.imshow(image.reshape(28, 28), cmap='gray', vmin=-0.5, vmax=0.5)
+        panel.set_xlabel('true %s, predicted %s' % (names[true], names[predicted]), fontsize=9,
+                         color='black' if true == predicted else RED)
+        panel.set_xticks([])
+        panel.set_yticks([])
+    figure.tight_layout()
+    return save(figure, folder, 'nine_examples')
+
+
+def kernels(folder, name, start, end):
+    """Weights [height, width, depth, features] on the first input, before training and after it."""
+    side = int(np.ceil(np.sqrt(start.shape[-1])))
+    reach = max(np.abs(start[:, :, 0]).max(), np.abs(end[:, :, 0]).max())  # one scale, to compare
+    size = (1.05 * side + 1.6, 0.53 * side + 0.9)
+    figure, panels = plt.subplots(side, 2 * side + 1, figsize=size)
+    for panel in panels.flat:
+        panel.axis('off')
+    for first, values in ((0, start), (side + 1, end)):
+        for place in range(values.shape[-1]):
+            panels[place // side, first + place % side].imshow(
+                values[:, :, 0, place], cmap='seismic', vmin=-reach, vmax=reach)
+    figure.subplots_adjust(left=0, right=1, bottom=0, top=0.78, wspace=0.12, hspace=0.12)
+    for left, moment, values in ((0.25, 'at random', start), (0.75, 'trained', end)):
+        figure.text(left, 0.83, '%s, %s\nmean %.4f, stddev %.4f' % (
+            name, moment, values.mean(), values.std()), ha='center', va='bottom', fontsize=9)
+    figure.text(0.5, -0.01, 'correlation %.3f' % np.corrcoef(start.ravel(), end.ravel())[0, 1],
+                ha='center', va='top', fontsize=9)
+    return save(figure, folder, name)
