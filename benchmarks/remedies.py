@@ -93,25 +93,27 @@ def summary(logs):
 
 
 def gradient_norms(log):
-    """The norms of the gradients by layer at step 0 and at the last step, [2, layers]."""
+    """The norms of the gradients by layer [layers] at step 0, and at the last if it was reached."""
     lines = re.findall(r'^gradient norm by layer: (.*)$', log, re.M)
-    return np.array([[float(word) for word in line.split()] for line in (lines[0], lines[-1])])
+    reached = [lines[0]] if 'The loss is' in log else [lines[0], lines[-1]]
+    return [np.array(line.split(), float) for line in reached]
 
 
 def draw(folder, logs):
     """Gradient norms by layer of {name: log}, before training and after it."""
     import plots
     figure, panels = plots.plt.subplots(1, 2, figsize=(11, 4), sharey=True)
-    for name, log in logs.items():
+    for i, (name, log) in enumerate(logs.items()):
         for panel, norms in zip(panels, gradient_norms(log)):
-            panel.plot(range(1, len(norms) + 1), norms, 'o-', label=name)
+            panel.plot(range(1, len(norms) + 1), norms, 'o-', color='C%d' % i, label=name)
     for panel, title in zip(panels, ('at step 0', 'at step 2000')):
         panel.set_title('gradient norm ' + title)
         panel.set_yscale('log')
         panel.set_xlabel('layer: 1 reads the pixels, 10 gives the logits')
         panel.set_xticks(range(1, 11))
         panel.grid(alpha=0.3)
-    panels[1].legend(frameon=False, loc='center left', bbox_to_anchor=(1, 0.5))
+    panels[1].legend(handles=panels[0].lines, frameon=False, loc='center left',
+                     bbox_to_anchor=(1, 0.5))
     return plots.save(figure, folder, 'gradient_norms')
 
 
