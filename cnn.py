@@ -11,8 +11,8 @@ forgets everything, and the saver brings it back.
     python cnn.py --checkpoint DIR           keeps what was saved; again with --resume to go on
 
 Test accuracy on MNIST, restored, 98.6 ± 0.1%, stopped after 5,000 to 6,800 steps; with --tuned
-99.5 ± 0.1% in 6,001, and 97.3 ± 0.2% on the letters (--data letters --tuned). Seeds 1 to 3, TensorFlow 2.21; two to
-three minutes of processor time each.
+99.5 ± 0.1% after 6,001, and 97.3 ± 0.2% on the letters (--data letters --tuned). Seeds 1 to 3,
+TensorFlow 2.21; about three minutes of processor time each.
 """
 import os
 import tempfile
