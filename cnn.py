@@ -11,8 +11,8 @@ forgets everything, and the saver brings it back.
     python cnn.py --checkpoint DIR           keeps what was saved; again with --resume to go on
 
 Test accuracy on MNIST, restored, 98.6 ± 0.1%, stopped after 5,000 to 6,800 steps; with --tuned
-99.5 ± 0.1% in 6,001, and 97.3 ± 0.2% on the letters (--data letters --tuned). Seeds 1 to 3,
-TensorFlow 2.21; two to three minutes of processor time each.
+99.5 ± 0.1% after 6,001, and 97.3 ± 0.2% on the letters (--data letters --tuned). Seeds 1 to 3,
+TensorFlow 2.21; about three minutes of processor time each.
 """
 import os
 import tempfile
@@ -216,8 +216,7 @@ def train(net, data, flags, log):
                 [net.train_op, net.loss, net.accuracy, net.learning_rate], {net.training: True})
             validation = accuracy(session, net, data.valid)
             better = validation > best_validation
-            print('*' if better else ' ', end=' ')  # in front of the line that follows
-            log.report(step, loss, hits, validation, learning_rate)
+            log.report(step, loss, hits, validation, learning_rate, '* ' if better else '  ')
             if better:
                 best_validation, best_step = validation, step
                 net.best.validation.load(validation, session)

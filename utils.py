@@ -148,10 +148,11 @@ class Log:
         """Whether this step is reported: every report_every steps, and the last."""
         return step % self.flags.report_every == 0 or step == self.flags.steps - 1
 
-    def report(self, step, losses, accuracy, validation, learning_rate):
+    def report(self, step, losses, accuracy, validation, learning_rate, mark=''):
         """Print one line; losses is the data loss alone, or {name: value} with the data loss first.
 
-        Accuracies are fractions. Raises Refused where the loss is no longer a finite number.
+        Accuracies are fractions; mark stands at the front. Raises Refused where the loss is no
+        longer a finite number.
         """
         losses = losses if isinstance(losses, dict) else {'loss': losses}
         total, last = float(sum(losses.values())), self.flags.steps - 1
@@ -159,9 +160,9 @@ class Log:
             ('%.4f' if i == 0 else name + ' %.4f') % losses[name] for i, name in enumerate(losses))
         epoch = step * self.epochs_per_step
         clear_progress()
-        print('step %*d/%d  epoch %5.2f  minibatch loss %.4f%s  minibatch accuracy %5.1f%%  '
+        print('%sstep %*d/%d  epoch %5.2f  minibatch loss %.4f%s  minibatch accuracy %5.1f%%  '
               'validation accuracy %5.1f%%  lr %.4f  %.1fs' % (
-                  len(str(last)), step, last, epoch, total, apart, 100 * accuracy,
+                  mark, len(str(last)), step, last, epoch, total, apart, 100 * accuracy,
                   100 * validation, learning_rate, self.seconds()), flush=True)
         if not np.isfinite(total):
             raise Refused(self.diagnosis(total, step))
