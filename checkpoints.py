@@ -78,7 +78,8 @@ class Checkpoint:
 
     def __init__(self, variables, flags, train):
         """variables: the net's, whose best values are kept; train: the training Split."""
-        self.flags, self.images = flags, zlib.crc32(train.images)
+        self.flags = flags
+        self.images = zlib.crc32(train.images) if flags.checkpoint else None
         with tf.name_scope('best'):
             best = [tf.Variable(tf.zeros(v.shape), trainable=False) for v in variables]
             self.keep_best = tf.group(*[b.assign(v) for b, v in zip(best, variables)])
