@@ -39,7 +39,6 @@ DEEPER = 64              # features of the third one
 HIDDEN = 128             # units of the fully connected layer
 PREDICTED_AT_ONCE = 256  # images: a convolution's outputs take 16 times the memory of its inputs
 KEEP = 3                 # checkpoints, the latest
-DIGITS, LETTERS = '0123456789', ('letters', 'notmnist')
 # With --tuned: remedies of notes 4.
 TUNED = dict(steps=6001, lr=0.003, report_every=500, early_stopping=0)
 BATCH_NORM_MOMENTUM, KEEP_PROB, AUGMENT, LABEL_SMOOTHING = 0.98, 0.5, 1.0, 0.1
@@ -234,10 +233,11 @@ def train(net, data, flags, log):
             100 * validation, 100 * best_validation, best_step))
         truth = data.test.labels.argmax(1)
         log.say('Confusion matrix, a row for each true class:\n%s' % confusion(truth, predictions))
-        if flags.pictures:
+        if flags.plot:
             import plots  # matplotlib takes half a second to load: only where it draws
-            plots.convolutional(flags.pictures, 'ABCDEFGHIJ' if flags.data in LETTERS else DIGITS,
-                                log.history, data.test.images, truth, predictions, start, end)
+            plots.nine_examples(flags.plot, data.test.images, truth, predictions, log.names)
+            for layer, pair in enumerate(zip(start, end), 1):
+                plots.kernels(flags.plot, 'conv%d' % layer, *pair)
         return log.finish(predictions, data.test, best_validation, best_step)
 
 
@@ -271,7 +271,6 @@ def main():
     refuse_nonsense(flags)
     data = utils.load(flags.data, flags.seed if flags.shuffle else None)
     log = utils.Log(parser, flags, data)
-    flags.pictures, flags.plot = flags.plot, None  # Log.finish draws those of a full network
     return train(build_graph(flags, data), data, flags, log)
 
 

@@ -324,17 +324,6 @@ def forecasts(folder, runs, unit, shown=8):
 
 # ----------------------------------------------------------------------------------------- cnn.py
 
-def convolutional(folder, names, history, images, truth, predictions, start, end):
-    """All pictures of notes 2; start, end: each convolution's weights, untrained and trained."""
-    if history:  # a run that was resumed at its end has none
-        learning_curves(folder, history)
-    confusion_matrix(folder, truth, predictions, names)
-    wrong_examples(folder, images, truth, predictions, names)
-    nine_examples(folder, images, truth, predictions, names)
-    for layer, pair in enumerate(zip(start, end), 1):
-        kernels(folder, 'conv%d' % layer, *pair)
-
-
 def nine_examples(folder, images, truth, predictions, names):
     """The first nine images [n, 784] with true and predicted class; in red where they differ."""
     figure, panels = plt.subplots(3, 3, figsize=(4.8, 5.4))

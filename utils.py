@@ -130,6 +130,8 @@ class Log:
             raise Refused('--batch-size %d is larger than the training set of %d images: give a '
                           'smaller one.' % (flags.batch_size, images))
         self.flags = flags
+        digits = 'mnist' in os.path.basename(flags.data).lower().replace('notmnist', '')
+        self.names = '0123456789' if digits else 'ABCDEFGHIJ'  # of the classes
         self.epochs_per_step = flags.batch_size / (epoch_images or images)
         self.part('')
         print('%s  data %s (%s images)  seed %d  TensorFlow %s  %s' % (
@@ -229,12 +231,13 @@ class Log:
             self.board.close()
         if self.plot:
             import plots  # matplotlib takes half a second to load: only where it draws
-            first = tf.get_default_session().run(tf.trainable_variables()[0])  # [784, units]
-            names = '0123456789' if self.flags.data == 'mnist' else 'ABCDEFGHIJ'
-            plots.learning_curves(self.plot, self.history)
-            plots.confusion_matrix(self.plot, truth, predictions, names)
-            plots.wrong_examples(self.plot, test.images, truth, predictions, names)
-            plots.first_layer(self.plot, first)
+            if self.history:  # a run that went on from its own end has none
+                plots.learning_curves(self.plot, self.history)
+            plots.confusion_matrix(self.plot, truth, predictions, self.names)
+            plots.wrong_examples(self.plot, test.images, truth, predictions, self.names)
+            first = tf.trainable_variables()[0]
+            if first.shape[0] == IMAGE_SIZE ** 2:  # a weight for each pixel
+                plots.first_layer(self.plot, tf.get_default_session().run(first))
         return int(100 * correct / total < (self.flags.target_accuracy or 0))
 
 

@@ -179,9 +179,10 @@ def test_any_depth_builds_and_learns_one_minibatch(layers, split):
         x, y = split.images[:BATCH], split.labels[:BATCH]
         feed = {net.x: x, net.y: y}
         losses = [session.run(net.losses, feed)['cross entropy']]
-        for _ in range(40):
+        # The deeper, the later it begins to learn. Of the last five the middle one counts: with
+        # dropout at this depth a single one may jump.
+        while sorted(losses[-5:])[len(losses[-5:]) // 2] > 0.8 * losses[0]:
+            assert len(losses) < 200
             for _ in range(10):
                 session.run(net.train_op, {net.x: x, net.y: y, net.training: True})
             losses.append(session.run(net.losses, feed)['cross entropy'])
-        # The middle of the last five: with dropout at this depth a single one may jump.
-        assert sorted(losses[-5:])[2] < 0.8 * losses[0]
