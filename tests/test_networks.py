@@ -20,11 +20,11 @@ TOLERANCE = 1e-5
 def flags(**changed):
     """The flags that build_graph reads, for a small batch."""
     values = dict(seed=1, batch_size=BATCH, lr=0.5, stddev=1.0, offset_range=0, l2=0.0, dropout=1.0,
-                  decay=False, layers=6, hidden=64)
+                  decay=False, layers=6, hidden=64, schedule='constant')
     table = {name[2:].replace('-', '_'): default for name, default, *_ in deep_nn.FLAGS}
     for rest in (values, changed):  # a remedy is off unless a test turns it on
         table.update(rest)
-    return argparse.Namespace(logdir=None, steps=101, **dict({'schedule': 'constant'}, **table))
+    return argparse.Namespace(logdir=None, steps=101, **table)
 
 
 def numpy_network(parameters, x, y):
@@ -179,10 +179,9 @@ def test_any_depth_builds_and_learns_one_minibatch(layers, split):
         x, y = split.images[:BATCH], split.labels[:BATCH]
         feed = {net.x: x, net.y: y}
         losses = [session.run(net.losses, feed)['cross entropy']]
-        # The deeper, the later it begins to learn. Of the last five the middle one counts: with
-        # dropout at this depth a single one may jump.
-        while sorted(losses[-5:])[len(losses[-5:]) // 2] > 0.8 * losses[0]:
-            assert len(losses) < 200
+        for _ in range(40):
             for _ in range(10):
                 session.run(net.train_op, {net.x: x, net.y: y, net.training: True})
             losses.append(session.run(net.losses, feed)['cross entropy'])
+        # The middle of the last five: with dropout at this depth a single one may jump.
+        assert sorted(losses[-5:])[2] < 0.7 * losses[0]
