@@ -84,10 +84,7 @@ def build_graph(flags, data):
     with graph.as_default():
         tf.set_random_seed(flags.seed)
         step = tf.train.get_or_create_global_step()  # counted up by the optimizer
-
-        def seed(place):
-            """Of random numbers drawn in this step at this place: nothing else to save of them."""
-            return tf.stack([tf.constant(1000 * flags.seed + place, tf.int64), step])
+        seed = layers.seeds(flags.seed, step)  # of random numbers: nothing else remembers them
 
         with tf.name_scope('minibatch'):
             images = utils.resident(train.images)                            # [n, 784]

@@ -107,10 +107,7 @@ def build_graph(flags, train):
     with graph.as_default():
         tf.set_random_seed(flags.seed)
         step = tf.train.get_or_create_global_step()  # counted up by the optimizer
-
-        def seed(place):
-            """Of the random numbers drawn at a place in this step; nothing else remembers them."""
-            return tf.stack([tf.constant(1000 * flags.seed + place, tf.int64), step])
+        seed = layers.seeds(flags.seed, step)  # of random numbers: nothing else remembers them
 
         with tf.name_scope('minibatch'):
             images = utils.resident(train.images)                            # [n, 784]

@@ -79,6 +79,14 @@ def full_layer(input_tensor, out_dim, active_function, name):
 
 # --------------------------------------------------------------------------------- regularization
 
+def seeds(seed, step):
+    """Seeds of the random numbers that are drawn in a step: a function of the place, a whole number.
+
+    seed: of the run, an int; step: int64 scalar, a tensor. What the function returns is int64 [2].
+    """
+    return lambda place: tf.stack([tf.constant(1000 * seed + place, tf.int64), step])
+
+
 def batch_norm(x, training, momentum, epsilon=1e-3):
     """Batch normalization (Ioffe & Szegedy 2015; notes 4, 3): x is float32 [batch, ..., units].
 
