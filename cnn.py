@@ -240,23 +240,21 @@ def train(net, data, flags, log):
 
 def refuse_nonsense(flags):
     """Combinations that can do nothing good, each with the way out; raises utils.Refused."""
-    for wrong, sentence in (
-            (flags.resume and not flags.checkpoint,
-             '--resume goes on from a folder: name it with --checkpoint.'),
-            (flags.checkpoint and not flags.resume
-             and checkpoints.latest(os.path.join(flags.checkpoint, 'latest')),
-             '%s holds a checkpoint: add --resume to go on from it, or give another folder.'
-             % flags.checkpoint),
-            (flags.patience and not flags.early_stopping,
-             '--patience has nothing to wait for: add --early-stopping %d.' % EARLY_STOPPING),
-            (flags.tuned and flags.batch_size == 1,
-             '--tuned takes moments over a batch, and one image has none: give a larger '
-             '--batch-size.'),
-            (0 < flags.early_stopping < flags.report_every,
-             '--early-stopping %d looks at validations that come each %d steps: give more, or a '
-             'smaller --report-every.' % (flags.early_stopping, flags.report_every))):
-        if wrong:
-            raise utils.Refused(sentence)
+    utils.refuse([
+        (flags.resume and not flags.checkpoint,
+         '--resume goes on from a folder: name it with --checkpoint.'),
+        (flags.checkpoint and not flags.resume
+         and checkpoints.latest(os.path.join(flags.checkpoint, 'latest')),
+         '%s holds a checkpoint: add --resume to go on from it, or give another folder.'
+         % flags.checkpoint),
+        (flags.patience and not flags.early_stopping,
+         '--patience has nothing to wait for: add --early-stopping %d.' % EARLY_STOPPING),
+        (flags.tuned and flags.batch_size == 1,
+         '--tuned takes moments over a batch, and one image has none: give a larger '
+         '--batch-size.'),
+        (0 < flags.early_stopping < flags.report_every,
+         '--early-stopping %d looks at validations that come each %d steps: give more, or a '
+         'smaller --report-every.' % (flags.early_stopping, flags.report_every))])
 
 
 def main():

@@ -8,6 +8,13 @@ class Refused(Exception):
     """A run that cannot start or go on; its message is one sentence with the way out."""
 
 
+def refuse(rules):
+    """Raise Refused with the first sentence of rules, pairs (is it so?, sentence), that applies."""
+    for wrong, sentence in rules:
+        if wrong:
+            raise Refused(sentence)
+
+
 def number(kind, low, high=math.inf, open_low=False):
     """An argparse type: a finite int or float from low (or above it, open_low) up to high."""
     def parse(text):

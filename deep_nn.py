@@ -203,20 +203,18 @@ def train(net, data, flags, log):
 
 def refuse_nonsense(flags):
     """Combinations that can do nothing good, each with the way out; raises utils.Refused."""
-    for wrong, sentence in (
-            (flags.activation == 'selu' and flags.batch_norm,
-             'SELU normalizes by itself: leave out --batch-norm, or take another --activation.'),
-            (flags.activation == 'selu' and not flags.standardise,
-             'SELU keeps mean 0 and deviation 1 where its inputs have them: add --standardise.'),
-            (flags.batch_norm and flags.batch_size == 1,
-             '--batch-norm has no moments of one image: give a larger --batch-size.'),
-            (flags.early_stopping and flags.early_stopping < flags.report_every,
-             '--early-stopping %s looks at validations that come each %d steps: give more, or a '
-             'smaller --report-every.' % (flags.early_stopping, flags.report_every)),
-            (flags.resume and not flags.checkpoint,
-             '--resume goes on from a folder: name it with --checkpoint.')):
-        if wrong:
-            raise utils.Refused(sentence)
+    utils.refuse([
+        (flags.activation == 'selu' and flags.batch_norm,
+         'SELU normalizes by itself: leave out --batch-norm, or take another --activation.'),
+        (flags.activation == 'selu' and not flags.standardise,
+         'SELU keeps mean 0 and deviation 1 where its inputs have them: add --standardise.'),
+        (flags.batch_norm and flags.batch_size == 1,
+         '--batch-norm has no moments of one image: give a larger --batch-size.'),
+        (flags.early_stopping and flags.early_stopping < flags.report_every,
+         '--early-stopping %s looks at validations that come each %d steps: give more, or a '
+         'smaller --report-every.' % (flags.early_stopping, flags.report_every)),
+        (flags.resume and not flags.checkpoint,
+         '--resume goes on from a folder: name it with --checkpoint.')])
 
 
 def main():

@@ -217,14 +217,15 @@ def refuse_misfits(flags, donor, autoencoder):
         raise utils.Refused('--reuse %s is no regular expression: %s.' % (flags.reuse, error))
     names, reused, frozen = [{v.op.name for v in some}
                              for some in (net.variables, net.reused, net.frozen)]
-    for wrong, sentence in (
-            (not reused, 'matches none of %s: give a pattern that does' % ', '.join(sorted(names))),
-            ('output/weights' in reused, 'takes the output layer, but the donor\'s is of another '
-             'task: try %s' % REUSE),
-            (frozen - reused, 'does not restore %s, which --freeze %d freezes: restore more, or '
-             'freeze less' % (' '.join(sorted(frozen - reused)), flags.freeze))):
-        if wrong:
-            raise utils.Refused('--reuse %s %s.' % (flags.reuse, sentence))
+    refused = '--reuse %s ' % flags.reuse
+    utils.refuse([
+        (not reused,
+         refused + 'matches none of %s: give a pattern that does.' % ', '.join(sorted(names))),
+        ('output/weights' in reused,
+         refused + 'takes the output layer, but the donor\'s is of another task: try %s.' % REUSE),
+        (frozen - reused,
+         refused + 'does not restore %s, which --freeze %d freezes: restore more, or freeze less.'
+         % (' '.join(sorted(frozen - reused)), flags.freeze))])
     for path, wanted in (donor, net.reused), (autoencoder, net.variables[:2 * PRETRAINED]):
         for variable in wanted if os.path.exists(path + '.meta') else []:
             there = list(checkpoints.read(path, variable.op.name).shape)

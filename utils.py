@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from commandline import Flags, Parser, Refused, folder, number  # noqa: F401 (for lessons)
+from commandline import Flags, Parser, Refused, folder, number, refuse  # noqa: F401 (for lessons)
 from data import formats
 
 with formats.quiet_stderr():
