@@ -73,6 +73,15 @@ def spell(name, values):
     return flag if value is True else '%s %s' % (flag, value)
 
 
+@contextlib.contextmanager
+def refusing(what):
+    """Turn what TensorFlow says of a checkpoint that cannot be written or read into a sentence."""
+    try:
+        yield
+    except (tf.errors.OpError, OSError, ValueError) as error:
+        raise utils.Refused('%s (%s): give another folder.' % (what, str(error).split('\n')[0]))
+
+
 class Checkpoint:
     """What --checkpoint keeps. Made inside the graph, after everything that it has to hold."""
 
@@ -94,12 +103,9 @@ class Checkpoint:
         self.record.load(json.dumps({
             'flags': of_account(self.flags), 'images': self.images, 'data': self.flags.data,
             'best': vars(best), 'history': log.history, 'seconds': log.seconds()}), session)
-        try:
+        with refusing('No checkpoint can be written to %s' % self.flags.checkpoint):
             self.saver.save(session, os.path.join(self.flags.checkpoint, 'model'),
                             tf.train.get_global_step(), write_meta_graph=False)
-        except (tf.errors.OpError, OSError) as error:
-            raise utils.Refused('No checkpoint can be written to %s (%s): give another folder.' % (
-                self.flags.checkpoint, str(error).split('\n')[0]))
 
     def restore(self, session, best, log):
         """Go on from the newest checkpoint, if any: variables, best and log as they were."""
@@ -112,26 +118,14 @@ class Checkpoint:
             raise utils.Refused('The checkpoint in %s was made on other training images (--data '
                                 '%s): give the same data, or another folder.' % (
                                     self.flags.checkpoint, record['data']))
-        try:
+        with refusing('The checkpoint %s does not fit this network' % path):
             self.saver.restore(session, path)
-        except (tf.errors.OpError, ValueError) as error:
-            raise utils.Refused('The checkpoint %s does not fit this network (%s): give another '
-                                'folder.' % (path, str(error).split('\n')[0]))
         best.validation, best.step = record['best']['validation'], record['best']['step']
         log.go_on(record['history'], record['seconds'])
         log.say('Going on from step %d' % session.run(tf.train.get_global_step()))
 
 
 # ----------------------------------------------------------------------------------------- cnn.py
-
-@contextlib.contextmanager
-def refusing(what):
-    """Turn what TensorFlow says of a checkpoint that cannot be written or read into a sentence."""
-    try:
-        yield
-    except (tf.errors.OpError, OSError, ValueError) as error:
-        raise utils.Refused('%s (%s): give another folder.' % (what, str(error).split('\n')[0]))
-
 
 def refuse_other(path, variables, images):
     """Refuse a checkpoint of another network, or one that was validated on other images.

@@ -134,25 +134,10 @@ def build_graph(flags, data):
             init=[tf.global_variables_initializer(), tf.local_variables_initializer()])
 
 
-def predict(session, net, images):
-    """The class of each image by the net's present weights: int64 [n]."""
-    return np.concatenate([session.run(net.predictions, {net.x: images[i:i + PREDICTED_AT_ONCE]})
-                           for i in range(0, len(images), PREDICTED_AT_ONCE)])
-
-
-def accuracy(session, net, split):
-    """The share of a split's images that the net classifies correctly."""
-    return float(np.mean(predict(session, net, split.images) == split.labels.argmax(1)))
-
-
-def confusion(truth, predictions):
-    """How many images of each class (row) were taken for each (column): integer [10, 10]."""
-    return np.bincount(10 * truth + predictions, minlength=100).reshape(10, 10)
-
-
 def show(session, net, test, log, moment):
     """Say how good the present weights are, and of what size; returns predictions, kernels."""
-    predictions, kernels = predict(session, net, test.images), session.run(net.kernels)
+    predictions = utils.predict(session, net, test.images, PREDICTED_AT_ONCE)
+    kernels = session.run(net.kernels)
     correct, total = int((predictions == test.labels.argmax(1)).sum()), len(predictions)
     log.say('%-9s test accuracy %5.1f%% (%d/%d)' % (moment, 100 * correct / total, correct, total)
             + ''.join('  conv%d mean %.5f stddev %.5f' % (layer, kernel.mean(), kernel.std())
@@ -210,7 +195,7 @@ def train(net, data, flags, log):
                 continue
             _, loss, hits, learning_rate = session.run(
                 [net.train_op, net.loss, net.accuracy, net.learning_rate], {net.training: True})
-            validation = accuracy(session, net, data.valid)
+            validation = utils.accuracy(session, net, data.valid, PREDICTED_AT_ONCE)
             better = validation > best_validation
             log.report(step, loss, hits, validation, learning_rate, '* ' if better else '  ')
             if better:
@@ -225,11 +210,12 @@ def train(net, data, flags, log):
         show(session, net, data.test, log, 'Forgotten')
         restore(session, net, 'best', folder)
         predictions, _ = show(session, net, data.test, log, 'Restored')
-        validation = accuracy(session, net, data.valid)
+        validation = utils.accuracy(session, net, data.valid, PREDICTED_AT_ONCE)
         log.say('Validation accuracy %.2f%%, and %.2f%% when it was saved at step %d' % (
             100 * validation, 100 * best_validation, best_step))
         truth = data.test.labels.argmax(1)
-        log.say('Confusion matrix, a row for each true class:\n%s' % confusion(truth, predictions))
+        log.say('Confusion matrix, a row for each true class:\n%s' % utils.confusion(
+            truth, predictions))
         if flags.plot:
             import plots  # matplotlib takes half a second to load: only where it draws
             plots.nine_examples(flags.plot, data.test.images, truth, predictions, log.names)

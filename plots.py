@@ -211,7 +211,7 @@ def learning_curves(folder, history):
 def confusion_matrix(folder, truth, predictions, names):
     """How often each class (row) was taken for each (column); truth, predictions: integer [n]."""
     size = len(names)
-    counts = np.bincount(size * truth + predictions, minlength=size * size).reshape(size, size)
+    counts = utils.confusion(truth, predictions)
     wrong = counts * (1 - np.eye(size, dtype=int))  # the colours: the right ones would drown them
     figure, panel = plt.subplots(figsize=(5.6, 5.2))
     panel.imshow(wrong, cmap='Reds', vmin=0, vmax=max(wrong.max(), 1) * 1.4)

@@ -102,12 +102,6 @@ def minibatches(flags, steps, *arrays):
         yield [array[rows] for array in arrays]
 
 
-def evaluate(session, tensor, inlet, rows):
-    """A tensor's values, in chunks, where rows are fed for inlet: any tensor can be fed."""
-    return np.concatenate([session.run(tensor, {inlet: rows[i:i + utils.EVALUATION_CHUNK]})
-                           for i in range(0, len(rows), utils.EVALUATION_CHUNK)])
-
-
 def train(net, split, test, flags, steps, donor=None, cached=False, save=None):
     """Run the graph; the test set is used once, at the end. Returns what came of it."""
     with utils.session(net.graph) as session:
@@ -116,13 +110,13 @@ def train(net, split, test, flags, steps, donor=None, cached=False, save=None):
             net.restorer.restore(session, donor)
         start, inlet, rows = time.time(), net.x, split.images
         if cached:  # what frozen layers make of an image never changes: once is enough
-            inlet, rows = net.cut, evaluate(session, net.cut, net.x, split.images)
+            inlet, rows = net.cut, utils.evaluate(session, net.cut, net.x, split.images)
         for x, y in minibatches(flags, steps, rows, split.labels):
             session.run(net.train_op, {inlet: x, net.y: y})
         seconds = time.time() - start
         if save:
             net.saver.save(session, save)  # and save.meta: the graph, with names and collections
-        found = evaluate(session, net.predictions, net.x, test.images)       # [n], 0 to 9
+        found = utils.evaluate(session, net.predictions, net.x, test.images)  # [n], 0 to 9
         values = session.run(net.variables)
         if not all(np.isfinite(value).all() for value in values):
             raise utils.Refused('The weights have run away: try --lr %g.' % (flags.lr / 10))
@@ -138,7 +132,7 @@ def find(path, test):
         _, predictions = tf.get_collection('to_reuse')  # where the author has laid it out
         with utils.session(graph) as session:
             saver.restore(session, path)
-            found = evaluate(session, predictions, x, test.images)           # [n], 0 or 1
+            found = utils.evaluate(session, predictions, x, test.images)     # [n], 0 or 1
             return np.sum(found == test.labels.argmax(1))
 
 
@@ -162,7 +156,7 @@ def pretrain(images, flags, save):
         for inputs, hidden, train_op in zip(outputs, outputs[1:], train_ops):
             for batch, in minibatches(flags, flags.donor_steps, images):
                 session.run(train_op, {inputs: batch, keep: KEEP})
-            images = evaluate(session, hidden, inputs, images)  # cached for the layer above
+            images = utils.evaluate(session, hidden, inputs, images)  # cached for the layer above
         saver.save(session, save)
 
 

@@ -73,15 +73,30 @@ def resident(array):
     return tf.Variable(value, trainable=False, collections=[tf.GraphKeys.LOCAL_VARIABLES])
 
 
-def predict(session, net, images):
-    """The class of each image by the net's present weights: int64 [n], evaluated in chunks."""
-    return np.concatenate([session.run(net.predictions, {net.x: images[i:i + EVALUATION_CHUNK]})
-                           for i in range(0, len(images), EVALUATION_CHUNK)])
+def evaluate(session, tensor, inlet, rows, chunk=EVALUATION_CHUNK):
+    """A tensor's values, an array [n, ...], where rows [n, ...] are fed for another, in chunks."""
+    return np.concatenate([session.run(tensor, {inlet: rows[i:i + chunk]})
+                           for i in range(0, len(rows), chunk)])
 
 
-def accuracy(session, net, split):
+def predict(session, net, images, chunk=EVALUATION_CHUNK):
+    """The class of each image by the net's present weights: int64 [n]."""
+    return evaluate(session, net.predictions, net.x, images, chunk)
+
+
+def accuracy(session, net, split, chunk=EVALUATION_CHUNK):
     """The share of a split's images that the net classifies correctly."""
-    return float(np.mean(predict(session, net, split.images) == split.labels.argmax(1)))
+    found = predict(session, net, split.images, chunk)
+    return float(np.mean(found == split.labels.argmax(1)))
+
+
+def confusion(truth, predictions):
+    """How many images of each class (row) were taken for each (column): integer [10, 10].
+
+    truth, predictions: integer [n], 0 to 9.
+    """
+    size = NUM_LABELS
+    return np.bincount(size * truth + predictions, minlength=size * size).reshape(size, size)
 
 
 def session(graph, gpu_memory=None):

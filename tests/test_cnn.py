@@ -156,13 +156,13 @@ def test_prediction_in_batches_is_prediction_at_once(shapes):
     images = np.concatenate([data.train.images, data.valid.images])          # 800: three and a bit
     with session:
         at_once = session.run(net.predictions, {net.x: images})
-        assert (cnn.predict(session, net, images) == at_once).all()
+        assert (utils.predict(session, net, images, cnn.PREDICTED_AT_ONCE) == at_once).all()
 
 
 def test_rows_of_the_confusion_matrix_sum_to_the_class_counts():
     random = np.random.RandomState(0)
     truth, predictions = random.randint(0, 9, [2, 500])  # no image of class 9
-    counts = cnn.confusion(truth, predictions)
+    counts = utils.confusion(truth, predictions)
     assert counts.shape == (10, 10) and (counts.sum(1) == np.bincount(truth, minlength=10)).all()
     assert counts[3, 7] == np.sum((truth == 3) & (predictions == 7))
 
@@ -243,8 +243,8 @@ def test_another_process_predicts_the_same(kept, shapes):
     net, data, session = a_session(shapes)
     with session:
         cnn.restore(session, net, 'best', str(folder / 'run'))
-        predictions = cnn.predict(session, net, data.test.images)
-    assert (cnn.confusion(data.test.labels.argmax(1), predictions) == matrix(run.stdout)).all()
+        predictions = utils.predict(session, net, data.test.images)
+    assert (utils.confusion(data.test.labels.argmax(1), predictions) == matrix(run.stdout)).all()
 
 
 def test_a_finished_run_resumed_trains_no_more_and_ends_alike(kept, shapes):
