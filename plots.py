@@ -355,3 +355,25 @@ def kernels(folder, name, start, end):
     figure.text(0.5, -0.01, 'correlation %.3f' % np.corrcoef(start.ravel(), end.ravel())[0, 1],
                 ha='center', va='top', fontsize=9)
     return save(figure, folder, name)
+
+
+# ---------------------------------------------------------------------------- benchmarks/steps.py
+
+def steps(folder, rows, names):
+    """Time per step of rows (network, variant, microseconds, ...), one panel for each network."""
+    networks = list(dict.fromkeys(row[0] for row in rows))
+    figure, panels = plt.subplots(1, len(networks), figsize=(3.4 * len(networks) + 2.6, 2.9),
+                                  sharey=True, squeeze=False)
+    for panel, network in zip(panels[0], networks):
+        own = [(names[row[1]], float(row[2]) / 1000) for row in rows if row[0] == network]
+        for place, (name, time) in enumerate(own):
+            panel.barh(name, time, color=BLUE if place == 0 else GREY, height=0.7)
+            panel.annotate(' %.3g' % time, (time, place), va='center', fontsize=9)
+        panel.set_title(network, fontsize=11)
+        panel.set_xlabel('ms a step')
+        panel.set_xlim(0, 1.2 * max(time for _, time in own))
+        for side in ('top', 'right'):
+            panel.spines[side].set_visible(False)
+    panels[0][0].invert_yaxis()
+    figure.subplots_adjust(wspace=0.08)
+    return save(figure, folder, 'steps')

@@ -10,11 +10,12 @@ RESULTS = os.path.join(ROOT, 'results')
 sys.path.insert(0, ROOT)  # for plots.py
 
 
-def parser(doc):
-    """A command line with a benchmark's docstring for help, and the flag --again."""
+def parser(doc, again=True):
+    """A command line with a benchmark's docstring for help, and the flag --again if wanted."""
     made = argparse.ArgumentParser(description=doc,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument('--again', action='store_true', help='do not use logs that are there')
+    if again:
+        made.add_argument('--again', action='store_true', help='do not use logs that are there')
     return made
 
 
