@@ -49,7 +49,7 @@ def start(network, variant):
     if problem:
         print('%s: skipped (%s)' % (NAMES[variant], problem))
         return None
-    turn(ours, 30)
+    turn(ours, 10)
     return ours
 
 
@@ -63,8 +63,9 @@ def compare(network, variants, rounds, seconds):
     """Seconds per step {variant: [rounds]}, the ceiling's among them, and each one's final loss."""
     pipes = {name: pipe for name, pipe in ((name, start(network, name))
                                            for name in variants + [CEILING]) if pipe}
-    steps = {name: max(1, int(seconds / turn(pipe, 10 if name != CEILING else 1)))
-             for name, pipe in pipes.items()}
+    steps = {name: max(2, int(seconds / turn(pipe, 10))) for name, pipe in pipes.items()}
+    for name, pipe in pipes.items():
+        turn(pipe, steps[name])  # a scan is compiled for its number of steps
     times = {name: [] for name in pipes}
     for _ in range(rounds):
         for name, pipe in pipes.items():
