@@ -145,8 +145,7 @@ class Log:
             raise Refused('--batch-size %d is larger than the training set of %d images: give a '
                           'smaller one.' % (flags.batch_size, images))
         self.flags = flags
-        digits = 'mnist' in os.path.basename(flags.data).lower().replace('notmnist', '')
-        self.names = '0123456789' if digits else 'ABCDEFGHIJ'  # of the classes
+        self.names = formats.class_names(flags.data)
         self.epochs_per_step = flags.batch_size / (epoch_images or images)
         self.part('')
         print('%s  data %s (%s images)  seed %d  TensorFlow %s  %s' % (
