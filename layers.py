@@ -80,7 +80,7 @@ def full_layer(input_tensor, out_dim, active_function, name):
 # --------------------------------------------------------------------------------- regularization
 
 def seeds(seed, step):
-    """Seeds of the random numbers that are drawn in a step: a function of the place, a whole number.
+    """Seeds of the random numbers drawn in a step: a function of the place, a whole number.
 
     seed: of the run, an int; step: int64 scalar, a tensor. What the function returns is int64 [2].
     """

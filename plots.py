@@ -210,10 +210,9 @@ def learning_curves(folder, history):
     return save(figure, folder, 'learning_curves')
 
 
-def confusion_matrix(folder, truth, predictions, names):
-    """How often each class (row) was taken for each (column); truth, predictions: integer [n]."""
+def confusion_matrix(folder, counts, names):
+    """How often each class (row) was taken for each (column): integer [10, 10]."""
     size = len(names)
-    counts = utils.confusion(truth, predictions)
     wrong = counts * (1 - np.eye(size, dtype=int))  # the colours: the right ones would drown them
     figure, panel = plt.subplots(figsize=(5.6, 5.2))
     panel.imshow(wrong, cmap='Reds', vmin=0, vmax=max(wrong.max(), 1) * 1.4)
@@ -227,7 +226,7 @@ def confusion_matrix(folder, truth, predictions, names):
     panel.set_yticklabels(names)
     panel.set_xlabel('predicted')
     panel.set_ylabel('true')
-    panel.set_title('%d of %d right' % (np.trace(counts), len(truth)), fontsize=11)
+    panel.set_title('%d of %d right' % (np.trace(counts), counts.sum()), fontsize=11)
     return save(figure, folder, 'confusion_matrix')
 
 

@@ -247,7 +247,7 @@ class Log:
             import plots  # matplotlib takes half a second to load: only where it draws
             if self.history:  # a run that went on from its own end has none
                 plots.learning_curves(self.plot, self.history)
-            plots.confusion_matrix(self.plot, truth, predictions, self.names)
+            plots.confusion_matrix(self.plot, confusion(truth, predictions), self.names)
             plots.wrong_examples(self.plot, test.images, truth, predictions, self.names)
             first = tf.trainable_variables()[0]
             if first.shape[0] == IMAGE_SIZE ** 2:  # a weight for each pixel

@@ -6,15 +6,10 @@
 
 A log that is already there is used again, unless --again is given.
 """
-import argparse
-import os
-import re
-import subprocess
-import sys
-
 import numpy as np
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+import runs
+
 BEST = ('deep_nn.py --layers 5 --batch-norm --dropout 0.6 --optimizer nesterov --lr 0.1 '
         '--schedule one-cycle --label-smoothing --augment')
 COMMANDS = [  # (name of the log, command, accuracy printed in the notes)
@@ -37,33 +32,20 @@ COMMANDS = [  # (name of the log, command, accuracy printed in the notes)
 
 
 def run(name, command, data, seed, again):
-    """Run one command, or read its log if there is one; return test accuracy (%) and seconds."""
-    folder = os.path.join(ROOT, 'results', 'accuracy', os.path.basename(data).split('.')[0])
-    os.makedirs(folder, exist_ok=True)
-    path = os.path.join(folder, '%s.seed%d.log' % (name, seed))
-    if again or not os.path.exists(path):
-        words = command.split() + ['--data', data, '--seed', str(seed)]
-        text = subprocess.run([sys.executable] + words, cwd=ROOT, check=True,
-                              stdout=subprocess.PIPE, universal_newlines=True).stdout
-        with open(path + '.part', 'w') as file:
-            file.write('$ python %s\n%s' % (' '.join(words), text))
-        os.replace(path + '.part', path)
-    with open(path) as file:
-        text = file.read()
-    right, total = re.search(r'^Test accuracy: .*\((\d+)/(\d+)\)', text, re.M).groups()
-    return 100 * int(right) / int(total), float(re.findall(r' ([\d.]+)s$', text, re.M)[-1])
+    """Run one command, or read its log; returns test accuracy (%) and seconds."""
+    text = runs.log('%s --data %s --seed %d' % (command, data, seed),
+                    'accuracy/' + runs.stem(data), '%s.seed%d' % (name, seed), again)
+    return runs.test_accuracy(text), runs.seconds(text)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = runs.parser(__doc__)
     parser.add_argument('--data', nargs='+', default=['letters'],
                         help='as in every lesson; a column each')
     parser.add_argument('--seeds', type=int, nargs='+', default=[1, 2, 3], help='two or more')
     parser.add_argument('--only', nargs='+', metavar='NAME', help='of the first column of COMMANDS')
-    parser.add_argument('--again', action='store_true', help='do not use logs that are there')
     flags = parser.parse_args()
-    names = [os.path.basename(data).split('.')[0] for data in flags.data]
+    names = [runs.stem(data) for data in flags.data]
     print('| command | notes | %s | time |' % ' | '.join(names))
     print('|---|---|%s---|' % ('---|' * len(names)))
     for name, command, notes in COMMANDS:

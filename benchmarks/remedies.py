@@ -6,17 +6,12 @@
 
 Raw logs go to results/remedies; a log that is already there is used again, unless --again is given.
 """
-import argparse
-import os
 import re
-import subprocess
-import sys
 
 import numpy as np
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, ROOT)
-FOLDER = os.path.join(ROOT, 'results', 'remedies')
+import runs
+
 RUN = 'deep_nn.py --steps 2001 --report-every 500 '
 DEEP = '--layers 10 --hidden 256 --lr 0.1 --gradient-norms'  # deep enough to hurt
 SIGMOID = DEEP + ' --activation sigmoid --init normal'
@@ -60,36 +55,24 @@ ROWS = [  # remedy, what the notes say of it, flags without it, flags with it
 
 
 def run(flags, data, seed, again):
-    """Run deep_nn.py with flags, or read its log if there is one; returns the log."""
-    name = re.sub(r'[^\w.]+', '_', flags).strip('_') or 'plain'
-    folder = os.path.join(FOLDER, os.path.basename(data).split('.')[0])
-    os.makedirs(folder, exist_ok=True)
-    path = os.path.join(folder, '%s.seed%d.log' % (name, seed))
-    if again or not os.path.exists(path):
-        words = (RUN + flags).split() + ['--data', data, '--seed', str(seed)]
-        done = subprocess.run([sys.executable] + words, cwd=ROOT, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, universal_newlines=True)
-        if done.returncode not in (0, 2):
-            raise SystemExit('%s failed: %s' % (' '.join(words), done.stderr))
-        with open(path + '.part', 'w') as file:  # a run that diverges ends in a sentence: kept too
-            file.write('$ python %s\n%s%s' % (' '.join(words), done.stdout, done.stderr))
-        os.replace(path + '.part', path)
-    with open(path) as file:
-        return file.read()
+    """Run deep_nn.py with flags, or read its log; returns the log."""
+    name = re.sub(r'[^\w.]+', '_', flags).strip('_')
+    return runs.log('%s%s --data %s --seed %d' % (RUN, flags, data, seed),
+                    'remedies/' + runs.stem(data), '%s.seed%d' % (name, seed), again)
 
 
 def summary(logs):
     """'mean ± sd' of the test accuracy in percent, and of the steps where a run stopped early."""
-    if any('The loss is' in log for log in logs):
-        return 'diverges', None
-    found = [re.search(r'^Test accuracy: .*\((\d+)/(\d+)\)', log, re.M).groups() for log in logs]
-    percent = np.array([100 * int(right) / int(total) for right, total in found])
-    text = '%.1f ± %.1f' % (percent.mean(), percent.std(ddof=1)) if len(logs) > 1 else (
-        '%.1f' % percent[0])
+    percent = [runs.test_accuracy(log) for log in logs]
+    if None in percent:
+        return 'diverges'
+    text = '%.1f' % np.mean(percent)
+    if len(logs) > 1:
+        text += ' ± %.1f' % np.std(percent, ddof=1)
     if 'Early stopping' in logs[0]:
         steps = [int(re.findall(r'^step +(\d+)', log, re.M)[-1]) for log in logs]
         text += ', after %d steps' % np.mean(steps)
-    return text, percent.mean()
+    return text
 
 
 def gradient_norms(log):
@@ -118,12 +101,10 @@ def draw(folder, logs):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = runs.parser(__doc__)
     parser.add_argument('--data', default='letters', help='as in every lesson')
     parser.add_argument('--seeds', type=int, nargs='+', default=[1, 2, 3])
     parser.add_argument('--only', nargs='+', metavar='WORD', help='remedies whose name has a WORD')
-    parser.add_argument('--again', action='store_true', help='do not use logs that are there')
     parser.add_argument('--plot', metavar='DIR', help='draw gradient_norms.png there')
     flags = parser.parse_args()
     done = {}
@@ -138,7 +119,7 @@ def main():
     for remedy, claim, without, with_it in ROWS:
         if not flags.only or any(word in remedy for word in flags.only):
             print('| %s | %s | %s | %s | `%s` |' % (
-                remedy, claim, summary(logs(without))[0], summary(logs(with_it))[0],
+                remedy, claim, summary(logs(without)), summary(logs(with_it)),
                 with_it.replace(' --gradient-norms', '')), flush=True)
     if flags.plot:
         draw(flags.plot, {name: logs(command)[0] for name, command in (
