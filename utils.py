@@ -17,6 +17,8 @@ from data import formats
 
 with formats.quiet_stderr():
     import tensorflow.compat.v1 as tf
+    with tf.Graph().as_default():  # TensorFlow 2.18 talks at the first run, too; leaves GPUs alone
+        tf.Session(config=tf.ConfigProto(device_count={'GPU': 0})).run(tf.no_op())
 tf.logging.set_verbosity(tf.logging.ERROR)
 tf.enable_resource_variables()  # in TensorFlow 1 too: what is read before an update stays so
 
