@@ -54,6 +54,7 @@ FLAGS = [
     ('--early-stopping', None, 3000, utils.number(int, 1),
      'stop after this many steps without a better validation accuracy'),
     ('--default-dnn', False, None, None, 'the default configuration of notes 4, 10'),
+    ('--bfloat16', False, None, None, 'matrix products in half precision; see README, "Speed"'),
     ('--gradient-norms', False, None, None, 'print the norm of the gradient of each layer'),
     ('--checkpoint', None, None, utils.folder, 'save the run into this folder at each report'),
     ('--resume', False, None, None, 'go on from the checkpoint, if there is one'),
@@ -69,12 +70,13 @@ def forward(x, training, seed, flags):
     hidden, inputs, units = x, 784, flags.hidden
     activation = layers.ACTIVATIONS[flags.activation]
     init = flags.init or layers.SUITABLE[flags.activation]
+    matmul = layers.matmul_bfloat16 if flags.bfloat16 else tf.matmul
     if flags.input_dropout < 1:
         hidden = layers.dropout(x, tf.where(training, flags.input_dropout, 1.0), seed(0))
     for layer in range(1, flags.layers):
         with tf.name_scope('layer%d' % layer):
             weights.append(tf.Variable(layers.initial_weights(inputs, units, init), name='weights'))
-            hidden = tf.matmul(hidden, weights[-1])                          # [batch, units]
+            hidden = matmul(hidden, weights[-1])                             # [batch, units]
             if flags.batch_norm:
                 hidden = layers.batch_norm(hidden, training, BATCH_NORM_MOMENTUM)
             else:

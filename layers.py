@@ -77,6 +77,15 @@ def full_layer(input_tensor, out_dim, active_function, name):
         return activate(output, active_function)
 
 
+def matmul_bfloat16(a, b):
+    """tf.matmul of float32 matrices, their numbers and the result's cut to 8 significant bits.
+
+    Faster on processors with instructions for it (AVX512_BF16, AMX), slower on others. Gradients
+    are made the same way.
+    """
+    return tf.cast(tf.matmul(tf.cast(a, tf.bfloat16), tf.cast(b, tf.bfloat16)), tf.float32)
+
+
 # --------------------------------------------------------------------------------- regularization
 
 def seeds(seed, step):
