@@ -2,6 +2,7 @@
 import argparse
 import math
 import os
+import shlex
 
 
 class Refused(Exception):
@@ -85,7 +86,8 @@ class Parser(argparse.ArgumentParser):
         """The constants that flags have changed, as they would be typed (data and seed apart)."""
         names = {action.dest: action.option_strings[0] for action in self._actions}
         return ' '.join(
-            names[dest] if isinstance(value, bool) else '%s %s' % (names[dest], value)
+            names[dest] if isinstance(value, bool) else '%s %s' % (
+                names[dest], shlex.quote(str(value)))
             for dest, value in vars(flags).items()
             if value != self.get_default(dest) and dest not in ('data', 'seed'))
 

@@ -1,4 +1,5 @@
 """Every picture; among the lessons matplotlib is imported here alone. No screen is needed."""
+import contextlib
 import os
 
 import matplotlib
@@ -9,7 +10,7 @@ import numpy as np
 from commandline import Refused
 
 
-def save(figure, folder, name):
+def save(figure, folder, name, way_out='give another folder with --plot'):
     """Write a figure as folder/name.png, whole or not at all, and close it; returns the path.
 
     Raises utils.Refused where the folder cannot be made or written.
@@ -20,10 +21,11 @@ def save(figure, folder, name):
         figure.savefig(path + '.part', format='png', dpi=100, bbox_inches='tight')
         os.replace(path + '.part', path)
     except OSError as error:
-        raise Refused('%s cannot be written (%s): give another folder with --plot.' % (
-            path, error.strerror or error))
+        raise Refused('%s cannot be written (%s): %s.' % (path, error.strerror or error, way_out))
     finally:
         plt.close(figure)
+        with contextlib.suppress(OSError):  # also on Ctrl-C: nothing half-written stays
+            os.remove(path + '.part')
     return path
 
 
@@ -377,3 +379,49 @@ def steps(folder, rows, names):
     panels[0][0].invert_yaxis()
     figure.subplots_adjust(wspace=0.08)
     return save(figure, folder, 'steps')
+
+
+# ----------------------------------------------------------------------------------- data/show.py
+
+SHEET = (24, 6, 6)  # columns of images for training, validation and test
+SHEET_ROWS = 3      # of images for each class
+CELL = 30           # pixels: an image and the gap around it
+
+
+def contact_sheet(folder, name, title, splits, classes, seed):
+    """Images of each class of each split, drawn at random, and how many there are of each.
+
+    splits: {name: (images uint8 [n, 28, 28], labels int [n])} for training, validation and test;
+    classes: the ten names. A pixel of an image is a pixel of the sheet.
+    """
+    random = np.random.RandomState(seed)
+    band, left, top, gap = SHEET_ROWS * CELL + 26, 62, 104, 26  # pixels, as are the places below
+    width, height = left + sum(SHEET) * CELL + 2 * gap, top + band * len(classes) - 26
+    figure = plt.figure(figsize=(width / 100, height / 100))
+    page = figure.add_axes([0, 0, 1, 1])
+    page.axis('off')
+    page.text(0, 16, title, fontsize=17, weight='bold', va='center')
+    page.text(width, 16, 'chosen by seed %d' % seed, color=GREY, va='center', ha='right')
+    for label, class_name in enumerate(classes):
+        page.text(18, top + band * label + SHEET_ROWS * CELL / 2, class_name, fontsize=28,
+                  weight='bold', color=BLUE, va='center', ha='center')
+    for (split, (images, labels)), columns in zip(splits.items(), SHEET):
+        right = left + columns * CELL
+        page.text(left, 62, split, fontsize=13, va='center')
+        page.text(right, 62, '{:,}'.format(len(labels)), fontsize=13, va='center', ha='right')
+        for label in range(len(classes)):
+            y = top + band * label
+            mine = random.permutation(np.flatnonzero(labels == label))
+            page.text(right, y - 5, '{:,}'.format(len(mine)), fontsize=8, color=GREY, ha='right')
+            some = images[mine[:SHEET_ROWS * columns]]
+            tiles = np.full([SHEET_ROWS * columns, CELL, CELL], 150, np.uint8)  # grey: the gaps
+            tiles[:len(some), 1:-1, 1:-1] = some
+            tiles[len(some):] = 255
+            block = tiles.reshape([SHEET_ROWS, columns, CELL, CELL]).transpose([0, 2, 1, 3])
+            block = block.reshape([SHEET_ROWS * CELL, columns * CELL, 1]).repeat(3, 2)  # RGB
+            page.imshow(block, interpolation='nearest',
+                        extent=(left, right, y + SHEET_ROWS * CELL, y))
+        left = right + gap
+    page.set_xlim(0, width)
+    page.set_ylim(height, 0)
+    return save(figure, folder, name, 'give another FILE')

@@ -17,6 +17,8 @@ from data import formats
 
 with formats.quiet_stderr():
     import tensorflow.compat.v1 as tf
+    with tf.Graph().as_default():  # TensorFlow 2.18 talks at the first run, too; leaves GPUs alone
+        tf.Session(config=tf.ConfigProto(device_count={'GPU': 0})).run(tf.no_op())
 tf.logging.set_verbosity(tf.logging.ERROR)
 tf.enable_resource_variables()  # in TensorFlow 1 too: what is read before an update stays so
 
@@ -164,8 +166,7 @@ class Log:
             raise Refused('--batch-size %d is larger than the training set of %d images: give a '
                           'smaller one.' % (flags.batch_size, images))
         self.flags = flags
-        digits = 'mnist' in os.path.basename(flags.data).lower().replace('notmnist', '')
-        self.names = '0123456789' if digits else 'ABCDEFGHIJ'  # of the classes
+        self.names = formats.class_names(flags.data)
         self.epochs_per_step = flags.batch_size / (epoch_images or images)
         self.part('')
         print('%s  data %s (%s images)  seed %d  TensorFlow %s  %s' % (

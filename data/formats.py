@@ -16,7 +16,8 @@ from data import pickles
 from data.archives import carve, read_images
 from data.files import LIMIT, DataError, open_unpacked, plain, quiet_stderr, too_large, write
 
-__all__ = ['KEYS', 'DataError', 'check', 'quiet_stderr', 'read', 'sorted_labels', 'write']
+__all__ = ['KEYS', 'DataError', 'check', 'class_names', 'quiet_stderr', 'read', 'sorted_labels',
+           'write']
 
 KEYS = ('train_dataset', 'train_labels', 'valid_dataset', 'valid_labels',
         'test_dataset', 'test_labels')
@@ -84,6 +85,12 @@ def check(arrays, source):
         problem = _problem(images, labels)
         if problem:
             raise DataError('{}: {}_{}'.format(source, split, problem))
+
+
+def class_names(source):
+    """Return the names of the ten classes: digits where a set is called mnist, else A to J."""
+    name = os.path.basename(os.path.abspath(source)).lower().replace('notmnist', '')
+    return '0123456789' if 'mnist' in name else 'ABCDEFGHIJ'
 
 
 def sorted_labels(labels):

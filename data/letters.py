@@ -25,7 +25,8 @@ import time
 import numpy as np
 from matplotlib import image
 
-from data.files import DataError, cannot_write, check_writable, progress, run, write
+from data import show
+from data.files import DataError, cannot_write, check_writable, progress, write
 from data.fonts import LETTERS, read_fonts
 from data.notmnist import NEAR as NEAR_IMAGE, near
 
@@ -230,6 +231,8 @@ def write_sheet(path, arrays):
 
 def main(flags):
     started = time.time()
+    if not flags.folders:
+        raise DataError('there is nothing to make letters of; give a FONTDIR that holds fonts')
     for folder in flags.folders:
         if not os.path.isdir(folder):
             raise DataError('there is no folder {}; give one that holds fonts'.format(folder))
@@ -252,7 +255,7 @@ def build_parser():
     here = os.path.dirname(os.path.abspath(__file__))
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('folders', metavar='FONTDIR', nargs='+', help='folder of fonts, or of '
+    parser.add_argument('folders', metavar='FONTDIR', nargs='*', help='folder of fonts, or of '
                         'unpacked packages, searched with all that is below it')
     parser.add_argument('--out', metavar='FILE', default=os.path.join(here, 'letters.npz'),
                         help='what to write, with FILE_fonts.csv beside it (default: '
@@ -262,4 +265,4 @@ def build_parser():
 
 
 if __name__ == '__main__':
-    run('letters', build_parser(), main)
+    show.run('letters', build_parser(), main)

@@ -17,7 +17,8 @@ import zipfile
 
 import numpy as np
 
-from data.files import DataError, check_writable, fetch, plain, run, write
+from data import show
+from data.files import DataError, check_writable, fetch, plain, write
 from data.formats import HERE, KEYS, read
 
 DOWNLOADS = os.path.join(HERE, 'downloads')
@@ -132,4 +133,4 @@ def build_parser():
 
 
 if __name__ == '__main__':
-    run('mnist', build_parser(), main)
+    show.run('mnist', build_parser(), main)

@@ -10,8 +10,9 @@ import time
 
 import numpy as np
 
+from data import show
 from data.archives import first_seen, read_images
-from data.files import DataError, check_writable, fetch, is_whole, progress, run, write
+from data.files import DataError, check_writable, fetch, is_whole, progress, write
 from data.formats import HERE, KEYS, check
 
 DOWNLOADS = os.path.join(HERE, 'downloads')
@@ -201,4 +202,4 @@ def build_parser():
 
 
 if __name__ == '__main__':
-    run('notmnist', build_parser(), main)
+    show.run('notmnist', build_parser(), main)
