@@ -40,8 +40,10 @@ def check(flags):
 
 def latest(folder):
     """Path of the newest checkpoint in a folder, or None; raises utils.Refused for a broken one."""
+    path = None
     with utils.formats.quiet_stderr():  # TensorFlow says at length what we say in a sentence
-        path = tf.train.latest_checkpoint(folder)
+        with contextlib.suppress(UnicodeDecodeError):  # a damaged list
+            path = tf.train.latest_checkpoint(folder)
     if path is None and os.path.exists(os.path.join(folder, 'checkpoint')):
         raise utils.Refused('%s holds a list of checkpoints, but not the files it names: remove '
                             'it, or give another folder.' % folder)
