@@ -71,21 +71,20 @@ def members(path):
             with zipfile.ZipFile(stream) as archive:
                 entries = archive.infolist()
                 for index, entry in enumerate(entries):
-                    if _label(entry.filename) is not None:
-                        ordinary = (entry.external_attr >> 28 in (0, 8) and  # MS-DOS, Unix
-                                    entry.compress_type in ZIPPED)
-                        content = _strange(entry.filename, ordinary, entry.file_size, inside=True)
-                        if not content:
-                            with archive.open(entry) as member:
-                                content = member.read(MAX_PNG + 1)
-                        yield entry.filename, content, index / len(entries)
+                    with archive.open(entry) as member:  # of any name: checks that it is the right
+                        if _label(entry.filename) is not None:
+                            ordinary = (entry.external_attr >> 28 in (0, 8) and  # MS-DOS, Unix
+                                        entry.compress_type in ZIPPED)
+                            content = _strange(entry.filename, ordinary, entry.file_size, True)
+                            yield (entry.filename, content or member.read(MAX_PNG + 1),
+                                   index / len(entries))
             return
         stream.seek(0)
         bounded = Bounded(stream, path)
         with tarfile.open(fileobj=bounded, mode='r:') as archive:
             for entry in archive:
                 if not entry.isdir() and _label(entry.name) is not None:
-                    content = _strange(entry.name, entry.isfile(), entry.size, inside=True)
+                    content = _strange(entry.name, entry.isfile(), entry.size, True)
                     yield (entry.name, content or archive.extractfile(entry).read(),
                            file.tell() / size)
                 archive.members = []  # it would remember half a million entries

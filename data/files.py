@@ -81,10 +81,10 @@ def run(name, parser, main):
     except DataError as error:
         print('{}: {}'.format(parser.prog, error), file=sys.stderr)
         sys.exit(2)
-    except OSError as error:  # nobody reads it, or it is a file on a full disk
+    except OSError as error:  # of its own output, say, into a file on a full disk
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # no more of it at exit
-        print('{}: its output cannot be written ({})'.format(parser.prog, plain(error)),
-              file=sys.stderr)
+        print('{}: stopped by an error of the system ({}); check permissions and the room on the '
+              'disk'.format(parser.prog, printable(str(error))), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print('{}: stopped; nothing was written'.format(parser.prog), file=sys.stderr)
@@ -251,8 +251,7 @@ def _download(url, size):
     done, started = 0, time.time()
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as reply:
-            announced = int(reply.headers.get('Content-Length') or -1)
-            while done <= size and done != announced:
+            while done <= size:
                 piece = reply.read1(1 << 16)  # what has come so far; read() would wait for more
                 if not piece:
                     break

@@ -4,9 +4,11 @@ A pickle is a program: loading one the usual way calls whatever it names. The no
 pickles and people pass them on, so here only six names are known, and even these do not reach
 NumPy: stand-ins take the numbers and the bytes, and build the array from those alone.
 """
+import os
 import pickle
 import re
 import struct
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -102,4 +104,8 @@ def load(file, source):
             return [unwrap(value, depth - 1) for value in item]
         return item
 
-    return unwrap(Unpickler(file, encoding='latin1').load())
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    bounded = SimpleNamespace(readline=file.readline,  # read() takes room for all it is asked for
+                              read=lambda count: file.read(min(count, size)))
+    return unwrap(Unpickler(bounded, encoding='latin1').load())

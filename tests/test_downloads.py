@@ -61,11 +61,12 @@ class Host:
             request.send_error(404 if kind == 'missing' else 406)
         elif kind == 'picky':
             request.send_error(406)
-        elif kind in ('moved', 'circle', 'local'):
+        elif kind in ('moved', 'circle', 'local', 'crooked'):
             request.send_response(302)
             request.send_header('Location', {'moved': request.path.replace('moved', 'good'),
                                              'circle': request.path,
-                                             'local': 'file:///etc/passwd'}[kind])
+                                             'local': 'file:///etc/passwd',
+                                             'crooked': 'http://['}[kind])
             request.send_header('Content-Length', '0')
             request.end_headers()
         elif kind == 'dumb':
@@ -111,7 +112,7 @@ def names(folder):
     return sorted(os.listdir(str(folder)))
 
 
-@pytest.mark.parametrize('kind', ['good', 'agent', 'moved', 'kept', 'half'])
+@pytest.mark.parametrize('kind', ['good', 'agent', 'moved', 'kept', 'half', 'odd'])
 def test_download_is_kept_and_not_repeated(tmp_path, host, kind):
     for _ in range(2):
         with deadline(5):
@@ -123,8 +124,8 @@ def test_download_is_kept_and_not_repeated(tmp_path, host, kind):
 BAD = {  # what a host does: words of the reason
     'missing': 'Not Found', 'picky': 'Not Acceptable', 'cut': 'cut off or changed: 25000 bytes',
     'changed': 'wrong size or checksum', 'long': 'wrong size or checksum', 'stalled': 'timed out',
-    'dripping': 'bytes in', 'circle': 'redirect', 'local': 'not allowed', 'odd': 'some',
-    'dumb': '220 mail.example.org', 'closed': 'closed connection'}
+    'dripping': 'bytes in', 'circle': 'redirect', 'local': 'not allowed',
+    'crooked': 'Invalid', 'dumb': '220 mail.example.org', 'closed': 'closed connection'}
 
 
 @pytest.mark.parametrize('kind', sorted(BAD))
