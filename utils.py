@@ -5,6 +5,7 @@ that a lesson's own page holds nothing but the lesson. Import it before TensorFl
 TensorFlow's start-up chatter off the screen.
 """
 import collections
+import contextlib
 import os
 import signal
 import sys
@@ -256,7 +257,8 @@ def clear_progress():
 def warn(sentence):
     """Say something on stderr and go on."""
     clear_progress()
-    print('%s: %s' % (os.path.basename(sys.argv[0]), sentence), file=sys.stderr, flush=True)
+    sentence = formats.printable('%s: %s' % (os.path.basename(sys.argv[0]), sentence))
+    print(sentence, file=sys.stderr, flush=True)
 
 
 def run(main):
@@ -269,6 +271,12 @@ def run(main):
     except BrokenPipeError:  # the reader of the log is gone: `python sgd.py | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as failure:  # of the log itself, say, into a file on a full disk
+        with contextlib.suppress(OSError):  # nothing more of it at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        warn('Stopped by an error of the system (%s): check permissions and the room on the disk.'
+             % failure)
+        sys.exit(2)
     except KeyboardInterrupt:
         warn('Stopped by Ctrl-C.')
         sys.exit(130)

@@ -14,9 +14,11 @@ import numpy as np
 
 from data import pickles
 from data.archives import ZIPPED, carve, read_images
-from data.files import LIMIT, DataError, open_unpacked, plain, quiet_stderr, too_large, write
+from data.files import (LIMIT, DataError, open_unpacked, plain, printable, quiet_stderr, too_large,
+                        write)
 
-__all__ = ['KEYS', 'DataError', 'check', 'quiet_stderr', 'read', 'sorted_labels', 'write']
+__all__ = ['KEYS', 'DataError', 'check', 'printable', 'quiet_stderr', 'read', 'sorted_labels',
+           'write']
 
 KEYS = ('train_dataset', 'train_labels', 'valid_dataset', 'valid_labels',
         'test_dataset', 'test_labels')
