@@ -183,11 +183,12 @@ class Log:
     def summarize(self, step, summary):
         """Write a tf.Summary, serialized or not, for TensorBoard; the graph comes first."""
         if self.board is None:
-            self.board = tf.summary.FileWriter(self.logdir, tf.get_default_graph())
+            import summaries  # not above: TensorFlow comes first, and quietly
+            self.board = summaries.Board(self.logdir)
+            self.board.add_graph(tf.get_default_graph())
             # After a checkpoint, TensorBoard forgets what the run before had written beyond it.
-            self.board.add_session_log(tf.SessionLog(status=tf.SessionLog.START), step)
+            self.board.add(step, session_log=tf.SessionLog(status=tf.SessionLog.START))
         self.board.add_summary(summary, step)
-        self.board.flush()  # a run that is killed is seen up to here
 
     def say(self, sentence):
         """Print a line of another kind."""
