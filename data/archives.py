@@ -54,7 +54,7 @@ def members(path):
     is not bytes but a string that says why.
     """
     if os.path.isdir(path):
-        for folder, _, names in sorted(os.walk(path)):
+        for folder, _, names in sorted(os.walk(path, onerror=_give_up)):
             for name in sorted(names):
                 name = os.path.join(folder, name)
                 if _label(name) is not None:
@@ -103,6 +103,11 @@ def _strange(name, ordinary=True, size=0, inside=False):
     if not name.lower().endswith('.png'):
         return 'not a .png'
     return 'too large for such an image' if size > MAX_PNG else ''
+
+
+def _give_up(error):
+    """Raise the error of a folder that cannot be read; os.walk would pass it over."""
+    raise error
 
 
 def _label(name):

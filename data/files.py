@@ -82,7 +82,8 @@ def run(name, parser, main):
         print('{}: {}'.format(parser.prog, error), file=sys.stderr)
         sys.exit(2)
     except OSError as error:  # of its own output, say, into a file on a full disk
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # no more of it at exit
+        with contextlib.suppress(OSError):  # nothing more of it at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print('{}: stopped by an error of the system ({}); check permissions and the room on the '
               'disk'.format(parser.prog, printable(str(error))), file=sys.stderr)
         sys.exit(2)

@@ -230,8 +230,8 @@ def _read_npz(file, path):
 
 def _check_entry(archive, entry, path):
     """Raise DataError for an entry that would do harm on its way through zipfile and NumPy."""
-    if entry.compress_type not in ZIPPED:
-        raise DataError('{}: {} is compressed in a way that NumPy does not write; store it anew'
+    if entry.compress_type not in ZIPPED or entry.flag_bits & 1:
+        raise DataError('{}: {} is compressed or encrypted as NumPy does not write; store it anew'
                         .format(path, entry.filename))
     with archive.open(entry) as file:
         start = file.read(12)

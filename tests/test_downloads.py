@@ -394,6 +394,21 @@ def test_members_of_a_zip_that_hold_more_than_they_claim_stay_small(tmp_path):
     refused(path, 'CRC')
 
 
+def test_a_zip_whose_list_bears_other_names_than_its_members_is_refused(tmp_path):
+    path = tmp_path / 'a.zip'
+    write_zip(path, GOOD)
+    start, _, end = path.read_bytes().rpartition(b'x/J/')
+    path.write_bytes(start + b'x/Z/' + end)  # one letter in the list: no class folder any more
+    refused(path, 'differ')
+
+
+def test_a_class_folder_that_cannot_be_read_is_not_passed_over(bound):
+    write_folder(bound, GOOD)
+    (bound / 'x' / 'J').chmod(0o000)
+    refused(bound, 'Permission denied')
+    (bound / 'x' / 'J').chmod(0o700)
+
+
 def test_a_png_that_holds_more_pixels_than_it_says_stays_small():
     image = glyphs(1, 0)[0][0]
     whole = make_png(image)
@@ -415,7 +430,7 @@ def test_an_npz_whose_arrays_are_packed_to_explode_is_refused(tmp_path):
     with zipfile.ZipFile(str(path), 'w', zipfile.ZIP_BZIP2) as archive:
         archive.writestr('train_dataset.npy', bytes(100 << 20))
     tracemalloc.start()
-    with pytest.raises(DataError, match='compressed in a way'):
+    with pytest.raises(DataError, match='as NumPy does not write'):
         formats.read(str(path))
     assert tracemalloc.get_traced_memory()[1] < 20 << 20
     tracemalloc.stop()
