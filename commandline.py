@@ -5,15 +5,17 @@ import os
 
 from data.files import printable
 
-FLOAT32 = 3e38  # the largest
+FLOAT32 = 3e38  # its largest numbers: infinity, for TensorFlow, is beyond
 
 
 class Refused(Exception):
     """A run that cannot start or go on; its message is one sentence with the way out."""
 
 
-def number(kind, low, high=FLOAT32, open_low=False):
+def number(kind, low, high=math.inf, open_low=False):
     """An argparse type: a finite int or float from low (or above it, open_low) up to high."""
+    high = min(high, FLOAT32)
+
     def parse(text):
         try:
             value = kind(text)
