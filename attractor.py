@@ -215,8 +215,7 @@ def main():
     bound = 1.5 * max(own)
     print('distance of a true orbit from all others %.3f in the median, %.3f at most: a free run '
           'is on the attractor up to %.3f' % (np.median(own), max(own), bound), flush=True)
-    with tf.Graph().as_default():  # TensorFlow 2 wants one here, though nothing is put into it
-        board = tf.summary.FileWriter(flags.logdir) if flags.logdir else None
+    board = summaries.Board(flags.logdir) if flags.logdir else None
 
     runs, medians = {'true': true[:, WARM_UP:]}, []
     for model in STEPS if flags.model == 'both' else [flags.model]:

@@ -30,7 +30,7 @@ def check(flags):
     if not flags.resume:
         raise utils.Refused('%s holds a checkpoint: add --resume to go on from it, or give another '
                             'folder.' % flags.checkpoint)
-    there, here = json.loads(read(path, 'record'))['flags'], of_account(flags)
+    there, here = read_record(path)['flags'], of_account(flags)
     for name in sorted(set(there) | set(here)):
         if there.get(name) != here.get(name):
             raise utils.Refused('The checkpoint in %s was made with %s and this run has %s: give '
@@ -40,8 +40,10 @@ def check(flags):
 
 def latest(folder):
     """Path of the newest checkpoint in a folder, or None; raises utils.Refused for a broken one."""
+    path = None
     with utils.formats.quiet_stderr():  # TensorFlow says at length what we say in a sentence
-        path = tf.train.latest_checkpoint(folder)
+        with contextlib.suppress(ValueError):  # a damaged list
+            path = tf.train.latest_checkpoint(folder)
     if path is None and os.path.exists(os.path.join(folder, 'checkpoint')):
         raise utils.Refused('%s holds a list of checkpoints, but not the files it names: remove '
                             'it, or give another folder.' % folder)
@@ -54,7 +56,25 @@ def read(path, name):
         return tf.train.load_checkpoint(path).get_tensor(name)
     except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
         raise utils.Refused('%s cannot be read as a checkpoint of this lesson (%s): remove it, or '
-                            'give another folder.' % (path, str(error).split('\n')[0]))
+                            'give another folder.' % (path, reason(error)))
+
+
+def read_record(path):
+    """What save() knew besides variables; raises utils.Refused where there is no such thing."""
+    try:
+        record = json.loads(read(path, 'record'))
+        if {'flags', 'images', 'data', 'best', 'history', 'seconds'} <= set(record):
+            return record
+    except (ValueError, TypeError):
+        pass
+    raise utils.Refused('%s was not made by this lesson: remove it, or give another folder.' % path)
+
+
+def reason(error):
+    """What TensorFlow says of a failure, without the stack that it prints around it."""
+    lines = [line for line in str(error).split('\n') if line[:1].strip() and not line.startswith(
+        ('Graph execution error', 'Detected at', 'Node:', 'Original stack'))]
+    return lines[0] if lines else type(error).__name__
 
 
 def of_account(flags):
@@ -78,8 +98,8 @@ def refusing(what):
     """Turn what TensorFlow says of a checkpoint that cannot be written or read into a sentence."""
     try:
         yield
-    except (tf.errors.OpError, OSError, ValueError) as error:
-        raise utils.Refused('%s (%s): give another folder.' % (what, str(error).split('\n')[0]))
+    except (tf.errors.OpError, OSError, ValueError, KeyError) as error:
+        raise utils.Refused('%s (%s): give another folder.' % (what, reason(error)))
 
 
 class Checkpoint:
@@ -113,7 +133,7 @@ class Checkpoint:
         if path is None:
             log.say('No checkpoint in %s yet: from the beginning' % self.flags.checkpoint)
             return
-        record = json.loads(read(path, 'record'))
+        record = read_record(path)
         if record['images'] != self.images:
             raise utils.Refused('The checkpoint in %s was made on other training images (--data '
                                 '%s): give the same data, or another folder.' % (

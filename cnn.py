@@ -154,7 +154,10 @@ def save(session, net, kind, folder):
 
 def restore(session, net, kind, folder):
     """Read the last checkpoint of a kind; utils.Refused where it is not of this net and data."""
-    path = tf.train.latest_checkpoint(os.path.join(folder, kind))
+    path = checkpoints.latest(os.path.join(folder, kind))
+    if path is None:
+        raise utils.Refused('%s holds no %s checkpoint any more: remove it, or give another '
+                            'folder.' % (folder, kind))
     checkpoints.refuse_other(path, tf.global_variables(), session.run(net.best.images))
     with checkpoints.refusing('The checkpoint %s is damaged' % path):
         net.savers[kind].restore(session, path)
@@ -167,7 +170,8 @@ def go_on(session, net, flags, log):
         return
     restore(session, net, flags.resume, flags.checkpoint)
     for kind, saver in net.savers.items():  # a Saver deletes old files that it knows of
-        state = tf.train.get_checkpoint_state(os.path.join(flags.checkpoint, kind))
+        with checkpoints.refusing('The list of %s checkpoints cannot be read' % kind):
+            state = tf.train.get_checkpoint_state(os.path.join(flags.checkpoint, kind))
         saver.recover_last_checkpoints(state.all_model_checkpoint_paths if state else [])
     log.say('Going on from step %d, from the %s checkpoint' % (session.run(net.step), flags.resume))
 

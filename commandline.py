@@ -4,6 +4,10 @@ import math
 import os
 import shlex
 
+from data.files import printable
+
+FLOAT32 = 3e38  # its largest numbers: infinity, for TensorFlow, is beyond
+
 
 class Refused(Exception):
     """A run that cannot start or go on; its message is one sentence with the way out."""
@@ -18,17 +22,19 @@ def refuse(rules):
 
 def number(kind, low, high=math.inf, open_low=False):
     """An argparse type: a finite int or float from low (or above it, open_low) up to high."""
+    high = min(high, FLOAT32)
+
     def parse(text):
-        wanted = 'a whole number' if kind is int else 'a number'
-        bounds = ('greater than %g' if open_low else 'of at least %g') % low
-        if high < math.inf:
-            bounds += ' and at most %g' % high
         try:
             value = kind(text)
-            if math.isfinite(value) and low <= value <= high and not (open_low and value == low):
-                return value
         except (ValueError, OverflowError):
-            pass
+            value = math.nan  # which is in no range
+        if low <= value <= high and not (open_low and value == low):
+            return value
+        wanted = 'a whole number' if kind is int else 'a number'
+        bounds = ('greater than %g' if open_low else 'of at least %g') % low
+        if high < FLOAT32 or value > high:
+            bounds += ' and at most %g' % high
         raise argparse.ArgumentTypeError('%s is not %s %s' % (text, wanted, bounds))
     return parse
 
@@ -80,7 +86,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         """One sentence, exit code 2: argparse's own usage text would bury it."""
-        self.exit(2, '%s: %s; see --help.\n' % (self.prog, message.replace('argument ', '', 1)))
+        message = printable(message.replace('argument ', '', 1))
+        self.exit(2, '%s: %s; see --help.\n' % (self.prog, message))
 
     def changed(self, flags):
         """The constants that flags have changed, as they would be typed (data and seed apart)."""

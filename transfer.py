@@ -115,7 +115,8 @@ def train(net, split, test, flags, steps, donor=None, cached=False, save=None):
             session.run(net.train_op, {inlet: x, net.y: y})
         seconds = time.time() - start
         if save:
-            net.saver.save(session, save)  # and save.meta: the graph, with names and collections
+            with checkpoints.refusing('%s cannot be written' % save):
+                net.saver.save(session, save)  # and .meta: the graph, with names and collections
         found = utils.evaluate(session, net.predictions, net.x, test.images)  # [n], 0 to 9
         values = session.run(net.variables)
         if not all(np.isfinite(value).all() for value in values):
@@ -126,7 +127,7 @@ def train(net, split, test, flags, steps, donor=None, cached=False, save=None):
 
 def find(path, test):
     """Use a saved network without the code that made it; returns how many it classifies rightly."""
-    with tf.Graph().as_default() as graph:
+    with tf.Graph().as_default() as graph, checkpoints.refusing('%s cannot be used' % path):
         saver = tf.train.import_meta_graph(path + '.meta')
         x = graph.get_tensor_by_name('x:0')             # by name, for who knows it; by collection,
         _, predictions = tf.get_collection('to_reuse')  # where the author has laid it out
@@ -157,7 +158,8 @@ def pretrain(images, flags, save):
             for batch, in minibatches(flags, flags.donor_steps, images):
                 session.run(train_op, {inputs: batch, keep: KEEP})
             images = utils.evaluate(session, hidden, inputs, images)  # cached for the layer above
-        saver.save(session, save)
+        with checkpoints.refusing('%s cannot be written' % save):
+            saver.save(session, save)
 
 
 def compare(data, flags, donor, autoencoder, log):

@@ -5,6 +5,7 @@ that a lesson's own page holds nothing but the lesson. Import it before TensorFl
 TensorFlow's start-up chatter off the screen.
 """
 import collections
+import contextlib
 import os
 import signal
 import sys
@@ -217,11 +218,12 @@ class Log:
     def summarize(self, step, summary):
         """Write a tf.Summary, serialized or not, for TensorBoard; the graph comes first."""
         if self.board is None:
-            self.board = tf.summary.FileWriter(self.logdir, tf.get_default_graph())
+            import summaries  # not above: TensorFlow comes first, and quietly
+            self.board = summaries.Board(self.logdir)
+            self.board.add_graph(tf.get_default_graph())
             # After a checkpoint, TensorBoard forgets what the run before had written beyond it.
-            self.board.add_session_log(tf.SessionLog(status=tf.SessionLog.START), step)
+            self.board.add(step, session_log=tf.SessionLog(status=tf.SessionLog.START))
         self.board.add_summary(summary, step)
-        self.board.flush()  # a run that is killed is seen up to here
 
     def say(self, sentence):
         """Print a line of another kind."""
@@ -291,7 +293,8 @@ def clear_progress():
 def warn(sentence):
     """Say something on stderr and go on."""
     clear_progress()
-    print('%s: %s' % (os.path.basename(sys.argv[0]), sentence), file=sys.stderr, flush=True)
+    sentence = formats.printable('%s: %s' % (os.path.basename(sys.argv[0]), sentence))
+    print(sentence, file=sys.stderr, flush=True)
 
 
 def run(main):
@@ -304,6 +307,12 @@ def run(main):
     except BrokenPipeError:  # the reader of the log is gone: `python sgd.py | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as failure:  # of the log itself, say, into a file on a full disk
+        with contextlib.suppress(OSError):  # nothing more of it at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        warn('Stopped by an error of the system (%s): check permissions and the room on the disk.'
+             % failure)
+        sys.exit(2)
     except KeyboardInterrupt:
         warn('Stopped by Ctrl-C.')
         sys.exit(130)

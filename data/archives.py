@@ -1,5 +1,6 @@
 """Images in folders A to J, in an archive or on disk, to arrays; equal images; a split of them."""
 import hashlib
+import lzma
 import os
 import tarfile
 import time
@@ -8,54 +9,111 @@ import zlib
 
 import numpy as np
 
-from data.files import DataError, plain, progress
+from data.files import LIMIT, DataError, open_stream, plain, printable, progress, too_large
 from data.png import decode
 
 MAX_PNG = 1 << 16  # bytes: the genuine ones have 79 to about 1,000
 BATCH = 8192  # images decoded at once
+ZIPPED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others unpack any amount at once
 CLASSES = dict(zip('ABCDEFGHIJ0123456789', list(range(10)) * 2))  # a folder's name to its label
 
 
-def members(path):
-    """Yield (name, content, share read so far) of each PNG in a tar of any compression, a zip or a
-    folder.
+class Bounded:
+    """A tar's bytes, of which tarfile gets no absurd amount, whatever a forged header asks for."""
 
-    Only regular files in class folders count; their names are looked at and never written to.
-    `content` is None for a file too large to be one of these images.
+    def __init__(self, stream, path):
+        self.stream, self.path, self.tell = stream, path, stream.tell
+        self.last = b''  # what was read last
+
+    def read(self, size):
+        if size > MAX_PNG:
+            raise ValueError('a name or a header of {} bytes'.format(size))
+        self.last = self.stream.read(size)
+        if size and not self.last:
+            raise EOFError('it stops within')
+        return self.last
+
+    def seek(self, position):
+        if position > LIMIT:
+            raise too_large(self.path)
+        return self.stream.seek(position)
+
+    def finish(self):
+        """Raise ValueError unless the tar ended as tars do, and read a checksum that may follow."""
+        if any(self.last):  # a wrong header ends tarfile's reading like a right end: without a word
+            raise ValueError('a damaged header')
+        while self.stream.read(1 << 16):
+            self.seek(self.tell())
+
+
+def members(path):
+    """Yield (name, content, share read so far) of each file in a class folder of a tar of any
+    compression, a zip or a folder; hidden files are left out.
+
+    Names are looked at and never written to. Where something is no such image for certain, content
+    is not bytes but a string that says why.
     """
     if os.path.isdir(path):
-        for folder, _, names in sorted(os.walk(path)):
+        for folder, _, names in sorted(os.walk(path, onerror=_give_up)):
             for name in sorted(names):
                 name = os.path.join(folder, name)
                 if _label(name) is not None:
-                    with open(name, 'rb') as file:
-                        yield name, file.read(MAX_PNG), 0
+                    content = _strange(name, os.path.isfile(name))
+                    if not content:
+                        with open(name, 'rb') as file:
+                            content = _strange(name, size=os.path.getsize(name)) or file.read()
+                    yield name, content, 0
         return
-    with open(path, 'rb') as file:
-        if file.read(2) == b'PK':
-            with zipfile.ZipFile(file) as archive:
+    size = os.path.getsize(path)
+    file, stream = open_stream(path)
+    with file, stream:
+        if stream.read(2) == b'PK':
+            with zipfile.ZipFile(stream) as archive:
                 entries = archive.infolist()
                 for index, entry in enumerate(entries):
-                    if _label(entry.filename) is not None:
-                        small = entry.file_size <= MAX_PNG
-                        yield (entry.filename, archive.read(entry) if small else None,
-                               index / len(entries))
+                    with archive.open(entry) as member:  # of any name: checks that it is the right
+                        if _label(entry.filename) is not None:
+                            ordinary = (entry.external_attr >> 28 in (0, 8) and  # MS-DOS, Unix
+                                        entry.compress_type in ZIPPED)
+                            content = _strange(entry.filename, ordinary, entry.file_size, True)
+                            yield (entry.filename, content or member.read(MAX_PNG + 1),
+                                   index / len(entries))
             return
-        size = os.path.getsize(path)
-        file.seek(0)
-        with tarfile.open(fileobj=file, mode='r|*') as archive:
+        stream.seek(0)
+        bounded = Bounded(stream, path)
+        with tarfile.open(fileobj=bounded, mode='r:') as archive:
             for entry in archive:
-                if entry.isfile() and _label(entry.name) is not None:
-                    small = entry.size <= MAX_PNG
-                    yield (entry.name, archive.extractfile(entry).read() if small else None,
+                if not entry.isdir() and _label(entry.name) is not None:
+                    content = _strange(entry.name, entry.isfile(), entry.size, True)
+                    yield (entry.name, content or archive.extractfile(entry).read(),
                            file.tell() / size)
                 archive.members = []  # it would remember half a million entries
+            bounded.finish()
+
+
+def _strange(name, ordinary=True, size=0, inside=False):
+    """Return why a file cannot be an image of these sets, as far as can be told unread, or ''.
+
+    ordinary: neither a link nor a device nor packed in an odd way. inside: an archive.
+    """
+    if inside and (name.startswith(('/', '\\')) or '..' in name.replace('\\', '/').split('/')):
+        return 'its path leads out of the archive'
+    if not ordinary:
+        return 'not an ordinary file'
+    if not name.lower().endswith('.png'):
+        return 'not a .png'
+    return 'too large for such an image' if size > MAX_PNG else ''
+
+
+def _give_up(error):
+    """Raise the error of a folder that cannot be read; os.walk would pass it over."""
+    raise error
 
 
 def _label(name):
-    """Return the label of NAME/A/x.png to NAME/J/x.png, or 0 to 9; None for any other name."""
+    """Return the label of NAME/A/x to NAME/J/x, or 0 to 9; None elsewhere and for hidden files."""
     parts = name.replace(os.sep, '/').split('/')
-    return CLASSES.get(parts[-2]) if len(parts) > 1 and name.lower().endswith('.png') else None
+    return CLASSES.get(parts[-2]) if len(parts) > 1 and parts[-1][:1] not in ('', '.') else None
 
 
 def read_images(path, pixels, labels):
@@ -73,21 +131,23 @@ def read_images(path, pixels, labels):
         images, good, reasons = decode(contents)
         pixels.extend(images.tobytes())
         labels.extend(_label(names[i]) for i in good)
-        bad.extend('{}: {}'.format(names[i], reasons[i]) for i in sorted(reasons))
+        bad.extend('{}: {}'.format(printable(names[i]), reasons[i]) for i in sorted(reasons))
         del names[:], contents[:]
 
     try:
         for name, content, share in members(path):
-            if content is None:
-                bad.append(name + ': too large for such an image')
+            if isinstance(content, str):
+                bad.append('{}: {}'.format(printable(name), content))
                 continue
             names.append(name)
             contents.append(content)
             if len(names) == BATCH:
                 take()
                 progress(what, share, 1, started)
-    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, ValueError,
-            RuntimeError, NotImplementedError, MemoryError) as error:
+    except DataError:
+        raise
+    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+            ValueError, RuntimeError, NotImplementedError, MemoryError) as error:
         raise DataError('{} is damaged, cut off or no archive ({}); get it again'.format(
             path, plain(error)))
     take()

@@ -13,11 +13,12 @@ import zipfile
 import numpy as np
 
 from data import pickles
-from data.archives import carve, read_images
-from data.files import LIMIT, DataError, open_unpacked, plain, quiet_stderr, too_large, write
+from data.archives import ZIPPED, carve, read_images
+from data.files import (LIMIT, DataError, open_unpacked, plain, printable, quiet_stderr, too_large,
+                        write)
 
-__all__ = ['KEYS', 'DataError', 'check', 'class_names', 'quiet_stderr', 'read', 'sorted_labels',
-           'write']
+__all__ = ['KEYS', 'DataError', 'check', 'class_names', 'printable', 'quiet_stderr', 'read',
+           'sorted_labels', 'write']
 
 KEYS = ('train_dataset', 'train_labels', 'valid_dataset', 'valid_labels',
         'test_dataset', 'test_labels')
@@ -28,6 +29,7 @@ IDX_FILES = (('train_dataset', 'train-images', 'images', 3),
              ('test_labels', 't10k-labels', 'labels', 1))
 SPLITS = ('train', 'valid', 'test')
 HERE = os.path.dirname(os.path.abspath(__file__))
+HEADER = 256  # bytes at most before the numbers of an array; NumPy writes 128
 SEED = 42  # shuffles PNG folders, which have no order of their own
 
 
@@ -218,6 +220,9 @@ def _read_npz(file, path):
             raise too_large(path)
         if any(name.endswith('.png') for name in archive.namelist()):
             raise _is_archive(path)
+        for entry in archive.infolist():
+            if os.path.splitext(entry.filename)[0] in KEYS + KERAS_KEYS:
+                _check_entry(archive, entry, path)
     file.seek(0)
     try:
         with np.load(file, allow_pickle=False) as archive:
@@ -227,6 +232,19 @@ def _read_npz(file, path):
             raise
         raise DataError('{} holds Python objects, which are not read; store its arrays as numbers'
                         .format(path))
+
+
+def _check_entry(archive, entry, path):
+    """Raise DataError for an entry that would do harm on its way through zipfile and NumPy."""
+    if entry.compress_type not in ZIPPED or entry.flag_bits & 1:
+        raise DataError('{}: {} is compressed or encrypted as NumPy does not write; store it anew'
+                        .format(path, entry.filename))
+    with archive.open(entry) as file:
+        start = file.read(12)
+    size, = struct.unpack('<I' if start[6:7] > b'\1' else '<H2x', start[8:12].ljust(4, b'\0'))
+    if start.startswith(b'\x93NUMPY') and size > HEADER:  # NumPy has Python parse it
+        raise DataError('{}: {} has a header of {} bytes, as no array of numbers has; store it anew'
+                        .format(path, entry.filename, size))
 
 
 def _is_archive(path):

