@@ -102,7 +102,7 @@ def test_commands_are_the_same():
     seen = 0
     for english, chinese, where in pairs('code'):
         if english.line > last:
-            names = r'\w+\.py|\w+/|`.+?`'
+            names = r'\w+\.(?:py|md)|\w+/\w*|`.+?`'
             assert re.findall(names, chinese.text) == re.findall(names, english.text), where
         else:
             assert chinese.text == english.text, where
