@@ -70,7 +70,7 @@ def test_there_are_lessons_and_ground_floor_and_nothing_else():
 
 def test_every_path_that_is_named_is_there():
     paths = set(re.findall(r'[\w/.-]+\.(?:py|txt|toml|md)\b|\.?\w+/[\w/]*', TEXT))
-    paths -= {'README.zh-CN.md', '.venv/bin/pip', '.venv/bin/python'}
+    paths -= {'.venv/bin/pip', '.venv/bin/python'}
     assert {'plots.py', 'tests/', '.ci/run', 'tests/matrix', 'pyproject.toml'} <= paths
     assert [name for name in sorted(paths) if not os.path.exists(os.path.join(ROOT, name))] == []
     assert 'COMMANDS = ' in read('benchmarks/accuracy.py')
