@@ -1,7 +1,7 @@
 """Reusing what a network has learnt where labels are few: restore, freeze, cache, pretrain.
 
-Notes 4, sections 5 and 6. A donor learns from all labels of another task on the same images: is the class
-odd or even? The task at hand has all ten classes and few labels. The donor's lower layers are
+Notes 4, sections 5 and 6. A donor learns from all labels of another task on the same images: is the
+class odd or even? The task at hand has all ten classes and few labels. The donor's lower layers are
 restored by name, the lowest of them frozen; the layers above are new. Where there is no donor at
 all, an autoencoder finds lower layers without any label.
 
