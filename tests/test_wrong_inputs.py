@@ -249,11 +249,11 @@ FLAGS = [  # beyond the ends of a range; and what does not go together
     ('data.notmnist --near 256', 'between'), ('data.notmnist --seed -1', 'between'),
     ('data.notmnist --seed 4294967296', 'between'),
     ('data.notmnist --small-only --large x', 'exclude'),
-    ('data.notmnist --small /none.tar.gz', 'no file /none.tar.gz'),
-    ('data.notmnist --small /dev/zero --small-only', 'not an ordinary file'),
+    ('data.notmnist --small /none.tar.gz --out {}/new', 'no file /none.tar.gz'),
+    ('data.notmnist --small /dev/zero --small-only --out {}/new', 'not an ordinary file'),
     ('data.notmnist --small-only --small {}/small --train 99 --out {}/new', 'too few distinct'),
-    ('data.mnist --source /none', 'no file or folder /none'),
-    ('data.mnist --source {}', 'no readable PNGs'),
+    ('data.mnist --source /none --out {}/new', 'no file or folder /none'),
+    ('data.mnist --source {} --out {}/new', 'no readable PNGs'),
     ('data.letters', 'FONTDIR'), ('data.letters {}/none', 'no folder'),
     ('data.letters {} --out {}/new', 'no font with a full A-J'),
 ]
@@ -263,6 +263,12 @@ FLAGS = [  # beyond the ends of a range; and what does not go together
 def test_values_out_of_range_are_refused(tmp_path, refused, command, said):
     write_tar(tmp_path / 'small', members('s', *glyphs(20, 1)))
     refused([word.replace('{}', str(tmp_path)) for word in command.split()], tmp_path, said)
+
+
+@pytest.mark.parametrize('words', [['sgd.py', '--steps', 'a\nb\x1b[2J'], ['sgd.py', 'a\nb'],
+                                   ['data.notmnist', 'a\nb']])
+def test_a_value_of_two_lines_is_still_one_sentence(tmp_path, refused, words):
+    refused(words, tmp_path, 'a?b')
 
 
 @pytest.mark.parametrize('command', ['data.mnist', 'data.notmnist', 'data.letters {}'])
