@@ -1,9 +1,9 @@
 """What share of a lesson's run goes into evaluation, --logdir and --plot; prints a table.
 
-    python benchmarks/overheads.py                  six minutes, three of them for deep_nn.py
+    python benchmarks/overheads.py                  about three minutes
 
-Everything is timed within one run of each lesson, with its defaults, so other work on the machine
-slows both parts of a share. The whole is the run after the data are loaded.
+Everything is timed within one run of each lesson, at its own report interval, so other work on the
+machine slows both parts of a share. The whole is the run after the data are loaded.
 """
 import contextlib
 import importlib
@@ -15,7 +15,8 @@ import time
 import runs
 
 LESSONS = ['full_connect.py', 'sgd.py', 'relu_nn.py', 'nn_overfit.py',
-           'deep_nn.py --layers 6 --dropout --l2 0.001', 'cnn.py --data letters --steps 2001']
+           'deep_nn.py --layers 6 --dropout --l2 0.001 --steps 4001',
+           'cnn.py --data letters --steps 2001']
 
 
 def main():
