@@ -69,6 +69,30 @@ def test_full_layer_against_numpy_and_a_name_used_twice():
     assert plain == pytest.approx(output @ weights2 + biases2, abs=1e-6)
 
 
+def test_half_precision_cuts_to_eight_bits_and_has_gradients():
+    random = np.random.RandomState(0)
+    a, b = random.normal(size=(16, 300)).astype('f'), random.normal(size=(300, 8)).astype('f')
+
+    def build():
+        left, right = tf.constant(a), tf.constant(b)
+        product = layers.matmul_bfloat16(left, right)
+        return [product] + tf.gradients(tf.reduce_sum(product), [left, right]), None
+
+    product, to_left, to_right = evaluate(build)
+    error = np.abs(product - a @ b)
+    assert product.dtype == np.float32 and 0 < error.max() < 0.02 * np.abs(a @ b).max()
+    np.testing.assert_allclose(to_left, np.tile(b.sum(1), (16, 1)), rtol=0.02, atol=0.2)
+    np.testing.assert_allclose(to_right, np.tile(a.sum(0)[:, None], 8), rtol=0.02, atol=0.2)
+
+
+def test_seeds_differ_by_run_place_and_step():
+    def build():
+        return [layers.seeds(seed, tf.constant(step, tf.int64))(place)
+                for seed in (1, 2) for place in (0, 999) for step in (0, 1)], None
+
+    assert len({tuple(seed) for seed in evaluate(build)}) == 8
+
+
 def test_batch_norm_in_training_and_after():
     random = np.random.RandomState(0)
     x = random.normal(3, 2, [64, 5]).astype(np.float32)

@@ -52,6 +52,19 @@ def test_resident_data_stay_out_of_the_graph_and_of_checkpoints():
             tf.constant(1)
 
 
+def test_an_operation_run_alone_is_prepared_once_and_runs_each_time():
+    with tf.Graph().as_default() as graph:
+        count, step = tf.Variable(0), tf.placeholder_with_default(1, [])
+        op = count.assign_add(step).op
+        init = tf.global_variables_initializer()
+    with utils.session(graph) as session:
+        session.run(init)
+        assert [session.run(op) for _ in range(3)] == [None] * 3
+        assert set(session.prepared) == {init, op}
+        session.run(op, {step: 10})  # fed: not the prepared one
+        assert session.run(count) == 13 and session.run([op, count])[0] is None
+
+
 def test_predictions_and_accuracy_in_chunks(monkeypatch):
     random = np.random.RandomState(0)
     images = random.rand(57, 784).astype(np.float32)
