@@ -170,7 +170,7 @@ def train(net, data, flags, log, server, watch, task):
                     watch.needed = []  # the others may end now
                 if due:
                     session.run_step_fn(lambda step_context: report(
-                        net, data, flags, log, step_context.session, step, told, best))
+                        net, data, flags, log, step_context.session, int(step), told, best))
                 step = following
         with tf.Session(server.target, config=config) as session:  # the variables are still there
             code = 0
