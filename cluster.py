@@ -3,6 +3,7 @@
 distributed.py uses it. On one machine launch() starts all processes; on several, people do.
 """
 import argparse
+import contextlib
 import os
 import signal
 import socket
@@ -124,6 +125,17 @@ def hold_weights(server, flags):
                 if done >= len(flags.workers) or (last and time.time() - last > flags.wait):
                     return 0
                 time.sleep(LOOK_EVERY)
+
+
+@contextlib.contextmanager
+def refusing():
+    """Turn an error of TensorFlow's that no new session mends into a sentence."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        reason = ' '.join(error.message.split())
+        raise utils.Refused('The cluster has failed (%s): give all processes the same --ps, '
+                            '--workers and flags of the network.' % reason[:300])
 
 
 class Joining(tf.train.WorkerSessionCreator):

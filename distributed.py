@@ -229,7 +229,8 @@ def main():
     if task == 0:
         log = utils.Log(parser, flags, data, len(data.train.labels) / flags.workers)
     net = build_graph(flags, data.train, spec, task)
-    return train(net, data, flags, log, server, watch, task)
+    with cluster.refusing():
+        return train(net, data, flags, log, server, watch, task)
 
 
 if __name__ == '__main__':
