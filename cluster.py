@@ -128,6 +128,22 @@ def hold_weights(server, flags):
 
 
 @contextlib.contextmanager
+def none_lost():
+    """Leave the block where a process is lost meanwhile: the next training step will notice, too.
+
+    It is made again in a new session, as reports are not.
+    """
+    lost = (tf.errors.UnavailableError, tf.errors.AbortedError)
+    try:
+        yield
+    except lost:
+        pass
+    except utils.Refused as refusal:
+        if not isinstance(refusal.__context__, lost):
+            raise
+
+
+@contextlib.contextmanager
 def refusing():
     """Turn an error of TensorFlow's that no new session mends into a sentence."""
     try:
@@ -157,13 +173,17 @@ class Joining(tf.train.WorkerSessionCreator):
 
 
 class EachSession(tf.train.SessionRunHook):
-    """Calls a function with each session that a monitored session makes, before its first step."""
+    """Calls a function with each session that a monitored session makes, before its first step.
+
+    The second argument of the function is whether there was one before, which some loss has ended.
+    """
 
     def __init__(self, function):
-        self.function = function
+        self.function, self.again = function, False
 
     def after_create_session(self, session, coord):
-        self.function(session)
+        self.function(session, self.again)
+        self.again = True
 
 
 class Tokens:
@@ -175,7 +195,6 @@ class Tokens:
             queue = tf.FIFOQueue(-1, tf.int64, shapes=(), shared_name='sync_token_q')
         self.back = tf.placeholder(tf.int64, [])
         self.put, self.take = queue.enqueue(self.back), queue.dequeue()
-        self.clear = queue.dequeue_many(queue.size())  # of those for steps that are made again
         self.catch_up = optimizer.local_step_init_op
 
     def following(self, session, step, token):
@@ -196,6 +215,16 @@ class Tokens:
             token = session.run(self.take)
         session.run(self.catch_up)
         return int(token)
+
+
+def begin_anew(why):
+    """Run this process's command line again, in its place; says why on stderr.
+
+    For a chief that has lost a parameter server, and the gradients there. A worker that has given
+    one waits for a token of this process, and it is the end of this that makes it give another.
+    """
+    utils.warn(why + ': the chief begins anew')
+    os.execv(sys.executable, [sys.executable] + sys.argv)
 
 
 # --------------------------------------------------------------------- all of them on one machine

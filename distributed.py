@@ -28,7 +28,6 @@ LEARNING_RATE = 0.3      # at the start, of one worker: that of two is 0.6
 REPORT_EVERY = 500       # steps
 SEED = 42
 MIN_UNITS = 64           # layers are no narrower
-
 FLAGS = [
     # name, default, the value if none is given, what it takes (None: a switch), what it is
     ('--local', 0, None, utils.number(int, 0, 64),
@@ -111,7 +110,7 @@ def build_graph(flags, train, spec, task):
             # a thread that has no way to end in peace; the chief runs it with its own step.
             update = optimizer.get_chief_queue_runner().enqueue_ops if chief else []
             tokens = cluster.Tokens(optimizer)
-            begin = [tokens.clear, optimizer.chief_init_op] if chief else tokens.catch_up
+            begin = optimizer.chief_init_op if chief else tokens.catch_up
         with tf.name_scope('evaluation'):
             predictions = tf.argmax(logits, 1)                               # [batch], 0 to 9
             accuracy = tf.reduce_mean(tf.cast(tf.equal(predictions, tf.argmax(y, 1)), tf.float32))
@@ -130,14 +129,15 @@ def build_graph(flags, train, spec, task):
 def train(net, data, flags, log, server, watch, task):
     """What a worker does: step after step; the chief reports and keeps the best weights, too.
 
-    log: None but for the chief; server: this worker's; watch: over the others. Returns the exit
-    code.
+    log: None but for the chief; server: its own; watch: over the others. Returns the exit code.
     """
     chief, best = task == 0, SimpleNamespace(validation=-1.0, step=0)
     config = cluster.filtered('/job:ps', cluster.CHIEF, '/job:worker/task:%d' % task)
 
-    def begin(session):
+    def begin(session, again):
         """At the start, and again whenever a process that was lost is back."""
+        if chief and again:
+            cluster.begin_anew('A parameter server was lost')
         if chief and flags.checkpoint:
             net.checkpoint.restore(session, best, log)
         session.run(net.begin)
@@ -148,12 +148,13 @@ def train(net, data, flags, log, server, watch, task):
     def report(step_context):
         """The others wait for the chief's next gradient meanwhile, so the weights stand still."""
         session = step_context.session
-        validation = utils.accuracy(session, net, data.valid)
-        log.report(step, *told[:2], validation, told[2])
-        if validation > best.validation:
-            best.validation, best.step = validation, step
-            session.run(net.checkpoint.keep_best)
-        net.checkpoint.save(session, best, log)
+        with cluster.none_lost():
+            validation = utils.accuracy(session, net, data.valid)
+            log.report(step, *told[:2], validation, told[2])
+            if validation > best.validation:
+                best.validation, best.step = validation, step
+                session.run(net.checkpoint.keep_best)
+            net.checkpoint.save(session, best, log)
 
     hooks = [cluster.EachSession(begin)]
     with net.graph.as_default():
