@@ -9,7 +9,8 @@ import pytest
 
 from conftest import ROOT
 
-BELOW = {'checkpoints', 'commandline', 'data', 'dynamics', 'layers', 'plots', 'summaries', 'utils'}
+BELOW = {'checkpoints', 'cluster', 'commandline', 'data', 'dynamics', 'layers', 'plots',
+         'summaries', 'utils'}
 PACKAGES = {'tensorflow', 'numpy', 'scipy', 'six'}
 STANDARD = set(getattr(sys, 'stdlib_module_names', ()))  # empty before Python 3.10: not checked
 GONE = r'\btf\.(layers|nn\.rnn_cell|keras|contrib)\b'
