@@ -36,7 +36,7 @@ def draw(source, path, seed=SEED):
         try:
             plots.contact_sheet(folder, stem, title, splits, class_names(source), seed)
         except plots.Refused as failure:
-            raise DataError(failure)
+            raise DataError(str(failure))
     print('{}: from {} training, {} validation and {} test images'.format(
         path, *[len(labels) for _, labels in splits.values()]))
 

@@ -193,7 +193,7 @@ def test_processes_that_prepare_the_same_data_at_once_make_one_whole_result(tmp_
     make = ['--small-only', '--train', '40', '--valid', '10', '--out']
     code = ('import sys; from data import notmnist\n'
             'notmnist.ARCHIVES["small"], notmnist.DOWNLOADS = {!r}, {!r}\n'
-            'notmnist.run("notmnist", notmnist.build_parser(), notmnist.main)').format(
+            'notmnist.show.run("notmnist", notmnist.build_parser(), notmnist.main)').format(
                 sources(host, 'half'), str(tmp_path / 'downloads'))
     processes = [subprocess.Popen([sys.executable, '-c', code] + make + [str(tmp_path / 'o.npz')],
                                   cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
