@@ -57,17 +57,18 @@ def answers(address):
 
 
 class Watch(threading.Thread):
-    """Ends this process with a sentence and code 2 once somebody has not answered for too long.
+    """Ends this process with a sentence and code 2 where it waits for others in vain.
 
-    TensorFlow itself waits for ever, for a server that does not answer when a session is made and
-    for a gradient that does not come; operation_timeout_in_ms of tf.ConfigProto ends the second
-    kind of waiting alone, and not the first.
+    TensorFlow itself waits for ever: for a server that does not answer when a session is made, for
+    a gradient that does not come, for a value that a server sends to another address. With
+    TensorFlow 2.21 operation_timeout_in_ms of tf.ConfigProto ends neither the first nor the last.
     """
 
     def __init__(self, needed, wait):
-        """needed: addresses, which may be changed any time; wait: seconds."""
+        """needed: addresses, emptied when nobody is waited for any more; wait: seconds."""
         super().__init__(daemon=True)
         self.needed, self.wait = needed, wait
+        self.moved = time.time()  # when this process last went on
         self.start()
 
     def run(self):
@@ -77,11 +78,17 @@ class Watch(threading.Thread):
                 if answers(address):
                     heard[address] = time.time()
                 elif time.time() - heard[address] > self.wait:
-                    utils.warn('No TensorFlow server has answered at %s for %g seconds: start the '
-                               'process that belongs there, or give the right address; --wait '
-                               'waits longer.' % (address, self.wait))
-                    os._exit(2)
+                    self.give_up('No TensorFlow server has answered at %s for %g seconds: start '
+                                 'the process that belongs there, or give the right address; '
+                                 '--wait waits longer.' % (address, self.wait))
+            if time.time() - self.moved > 3 * self.wait:
+                self.give_up('All others answer, but nothing has moved for %g seconds: give all '
+                             'the same --ps and --workers; --wait waits longer.' % (3 * self.wait))
             time.sleep(LOOK_EVERY)
+
+    def give_up(self, sentence):
+        utils.warn(sentence)
+        os._exit(2)
 
 
 # ---------------------------------------------------------------------------- being one of them

@@ -13,6 +13,7 @@ get the same lists, and a --job and --task each. Worker 0 is the chief: it initi
 saves and prints the log, whose minibatch is its own. Whoever is killed may be started again.
 Test accuracy of the first 95.6 ± 0.1% on the letters, seeds 1 to 3, TensorFlow 2.21.
 """
+import time
 from types import SimpleNamespace
 
 import checkpoints
@@ -170,7 +171,7 @@ def train(net, data, flags, log, server, watch, task):
         with session:
             step = int(session.run(net.step))
             while step < flags.steps:
-                due = chief and log.due(step)
+                due, watch.moved = chief and log.due(step), time.time()
                 (step, token, *_), told = session.run(
                     [net.train, net.told if due else []], {net.training: True})
                 step, following = int(step), net.tokens.following(session, step, token)

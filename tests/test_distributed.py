@@ -36,7 +36,8 @@ def known_start(monkeypatch):
 @pytest.fixture
 def places(monkeypatch):
     """A function: within this process, a parameter server for so many workers; all addresses."""
-    monkeypatch.setattr(cluster, 'Watch', lambda needed, wait: SimpleNamespace(needed=needed))
+    monkeypatch.setattr(cluster, 'Watch', lambda needed, wait: SimpleNamespace(
+        needed=needed, wait=wait))
     monkeypatch.setattr(cluster, 'end_as_told', lambda: None)
 
     def begin(count):
@@ -80,7 +81,7 @@ def test_two_workers_step_like_one_with_twice_the_batch(shapes, places, known_st
         flags.workers = 2
         data = utils.load(shapes)
         net = distributed.build_graph(flags, data.train, spec, 1)
-        distributed.train(net, data, flags, None, server, SimpleNamespace(), 1)
+        distributed.train(net, data, flags, None, server, SimpleNamespace(wait=60), 1)
 
     thread = threading.Thread(target=second_worker, daemon=True)
     thread.start()
@@ -189,6 +190,23 @@ def test_watch_ends_the_process_of_one_who_waits_in_vain(monkeypatch, capsys):
     sentence = capsys.readouterr().err
     assert codes == [2] and nobody[0] in sentence and len(sentence.splitlines()) == 1
     assert 0.7 < time.time() - start < 5
+
+
+def test_watch_ends_the_process_where_all_answer_and_nothing_moves(monkeypatch, capsys):
+    codes, here = [], cluster.free_addresses(1)
+    tf.train.Server(tf.train.ClusterSpec({'ps': here}), 'ps', 0)
+
+    def leave(code):
+        codes.append(code)
+        watch.needed = []
+    monkeypatch.setattr(os, '_exit', leave)
+    watch = cluster.Watch(here, 0.6)
+    for _ in range(25):  # as long as something moves, all is well
+        time.sleep(0.1)
+        watch.moved = time.time()
+    assert codes == []
+    watch.join(timeout=10)
+    assert codes == [2] and 'nothing has moved' in capsys.readouterr().err
 
 
 # ---------------------------------------------------- starting all of them: without TensorFlow
@@ -373,6 +391,17 @@ def test_a_parameter_server_that_is_not_there(shapes, start):
                             + SMALL % shapes).end(60)
     assert code == 2 and len(errors.splitlines()) == 1
     assert 'No TensorFlow server has answered at %s for 1 seconds' % ps in errors
+
+
+@pytest.mark.slow
+def test_lists_that_differ_end_with_a_sentence(shapes, start):
+    ps, worker, other = cluster.free_addresses(3)
+    server = start('--ps %s --workers %s --job ps' % (ps, other))
+    code, _, errors = start('--ps %s --workers %s --job worker --wait 2 ' % (ps, worker)
+                            + SMALL % shapes).end(60)
+    assert server.poll() is None
+    assert code == 2 and len(errors.splitlines()) == 1
+    assert 'nothing has moved for 6 seconds: give all the same --ps and --workers' in errors
 
 
 @pytest.mark.slow
