@@ -95,11 +95,9 @@ class Watch(threading.Thread):
 
 def serve(cluster, flags):
     """Start this process's tf.train.Server; raises utils.Refused where its port is taken."""
-    gpu = (tf.GPUOptions(allow_growth=True) if flags.gpu_memory is None else
-           tf.GPUOptions(per_process_gpu_memory_fraction=flags.gpu_memory))
     try:
         return tf.train.Server(cluster, flags.job, flags.task, config=tf.ConfigProto(
-            gpu_options=gpu))
+            gpu_options=utils.gpu_options(flags.gpu_memory)))
     except tf.errors.UnknownError:
         raise utils.Refused('Port %s is taken: end the process that listens there, or give another '
                             'address.' % cluster.task_address(flags.job, flags.task))

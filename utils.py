@@ -118,18 +118,22 @@ class Session(tf.Session):
         return self.prepared[fetches]()
 
 
+def gpu_options(gpu_memory):
+    """tf.GPUOptions for a share of a GPU's memory, taken at once; for None, taken as needed."""
+    return (tf.GPUOptions(allow_growth=True) if gpu_memory is None else
+            tf.GPUOptions(per_process_gpu_memory_fraction=gpu_memory))
+
+
 def session(graph, gpu_memory=None):
     """A tf.Session on a graph that is complete: nothing may be added once it runs.
 
     gpu_memory: share of a GPU's memory to take at once; None takes it as needed (notes 5).
     """
     graph.finalize()
-    gpu = (tf.GPUOptions(allow_growth=True) if gpu_memory is None else
-           tf.GPUOptions(per_process_gpu_memory_fraction=gpu_memory))
     # Operations of these networks wait for one another: handing them to a pool of threads costs
     # more than it gains (a third of the linear model's step). Each still uses every core.
-    return Session(graph=graph, config=tf.ConfigProto(gpu_options=gpu,
-                                                      inter_op_parallelism_threads=-1))
+    return Session(graph=graph, config=tf.ConfigProto(
+        gpu_options=gpu_options(gpu_memory), inter_op_parallelism_threads=-1))
 
 
 class CtrlC:
