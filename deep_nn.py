@@ -84,7 +84,7 @@ def forward(x, training, seed, flags):
             hidden = activation(hidden)
             outputs.append(hidden)
             if flags.dropout < 1:
-                keep_prob = 1 - (1 - flags.dropout) * dropout_share(layer - 1, flags.layers)
+                keep_prob = 1 - (1 - flags.dropout) * layers.dropout_share(layer - 1, flags.layers)
                 hidden = layers.dropout(hidden, tf.where(training, keep_prob, 1.0), seed(layer))
         inputs, units = units, min(units, max(units // 2, MIN_UNITS))
     with tf.name_scope('output'):
@@ -92,15 +92,6 @@ def forward(x, training, seed, flags):
         biases = tf.Variable(tf.zeros([10]), name='biases')
         logits = tf.matmul(hidden, weights[-1]) + biases                     # [batch, 10]
     return logits, weights, outputs
-
-
-def dropout_share(layer, layers):
-    """Dropout fades with depth: how much of the first layer's rate hidden layer 0, 1, ... gets.
-
-    The notes add 0.5 i / (layers + 1) to keep_prob at the i-th middle layer, which passes 1 with
-    seven layers; here the rate never falls below a tenth of the first one.
-    """
-    return max(1 - layer * (layer - 1) / (layers + 1) / 2, 0.1)
 
 
 def build_graph(flags, train):

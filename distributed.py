@@ -59,9 +59,7 @@ def forward(x, training, seed, flags):
             weights.append(tf.Variable(layers.initial_weights(inputs, units), name='weights'))
             biases = tf.Variable(tf.zeros([units]), name='biases')
             hidden = tf.nn.relu(tf.matmul(hidden, weights[-1]) + biases)     # [batch, units]
-            # Dropout fades with depth, as in deep_nn.py.
-            share = max(1 - (layer - 1) * (layer - 2) / (flags.layers + 1) / 2, 0.1)
-            keep_prob = 1 - (1 - flags.dropout) * share
+            keep_prob = 1 - (1 - flags.dropout) * layers.dropout_share(layer - 1, flags.layers)
             hidden = layers.dropout(hidden, tf.where(training, keep_prob, 1.0), seed(layer))
         inputs, units = units, min(units, max(units // 2, MIN_UNITS))
     with tf.name_scope('output'):

@@ -54,8 +54,9 @@ def test_operations_of_a_step():
 
 def test_the_networks_are_those_of_the_lessons():
     import deep_nn
+    import layers
     six = step_variants.NETWORKS['six layers']
-    assert six.keep == [1 - 0.5 * deep_nn.dropout_share(layer, 6) for layer in range(5)]
+    assert six.keep == [1 - 0.5 * layers.dropout_share(layer, 6) for layer in range(5)]
     assert six.rate == deep_nn.LEARNING_RATES['sgd'] and len(six.sizes) == 7
     weights, biases = step_variants.initial(six)[0]
     assert weights.shape == (784, 1024) and not biases.any()

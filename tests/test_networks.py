@@ -9,6 +9,7 @@ import tensorflow.compat.v1 as tf
 
 import deep_nn
 import full_connect
+import layers
 import nn_overfit
 import relu_nn
 import sgd
@@ -148,11 +149,11 @@ def test_dropout_acts_in_training_and_not_in_evaluation(lesson, split):
 
 
 def test_dropout_fades_with_depth_and_never_ends():
-    keep = [1 - 0.5 * deep_nn.dropout_share(layer, 6) for layer in range(5)]
+    keep = [1 - 0.5 * layers.dropout_share(layer, 6) for layer in range(5)]
     of_the_notes = [0.5, 0.5, 0.5 + 0.5 / 7, 0.5 + 1.5 / 7, 0.5 + 3 / 7]
     assert keep == pytest.approx(of_the_notes)
-    for layers in range(2, 40):
-        shares = [deep_nn.dropout_share(layer, layers) for layer in range(layers - 1)]
+    for depth in range(2, 40):
+        shares = [layers.dropout_share(layer, depth) for layer in range(depth - 1)]
         assert all(0 < b <= a <= 1 for a, b in zip(shares, shares[1:])) and shares[0] == 1
 
 
