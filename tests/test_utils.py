@@ -52,6 +52,17 @@ def test_resident_data_stay_out_of_the_graph_and_of_checkpoints():
             tf.constant(1)
 
 
+def test_resident_images_are_the_arrays_own_memory():
+    images, _ = utils.reformat(np.zeros([100, 28, 28], np.uint8), np.zeros(100, int))
+    with tf.Graph().as_default() as graph:
+        held = utils.resident(images)
+        init = tf.local_variables_initializer()
+    with utils.session(graph) as session:
+        session.run(init)
+        images[7, 11] = 3  # seen in the graph: a copy would double the memory of a large set
+        assert session.run(held)[7, 11] == 3
+
+
 def test_an_operation_run_alone_is_prepared_once_and_runs_each_time():
     with tf.Graph().as_default() as graph:
         count, step = tf.Variable(0), tf.placeholder_with_default(1, [])
