@@ -232,29 +232,37 @@ def confusion_matrix(folder, counts, names):
 
 def wrong_examples(folder, images, truth, predictions, names, count=24):
     """The first images [n, 784] that were classified wrongly, with true and predicted class."""
-    wrong = np.flatnonzero(truth != predictions)[:count]
-    figure, panels = plt.subplots(3, 8, figsize=(8, 3.9))
-    for panel in panels.flat:
-        panel.axis('off')
-    for panel, index in zip(panels.flat, wrong):
-        panel.imshow(images[index].reshape(28, 28), cmap='gray', vmin=-0.5, vmax=0.5)
-        panel.set_title('%s, not %s' % (names[truth[index]], names[predictions[index]]), fontsize=9)
-    figure.tight_layout()
-    return save(figure, folder, 'wrong_examples')
+    figure, page = plt.subplots(figsize=(8, 3.9))
+    for place, index in enumerate(np.flatnonzero(truth != predictions)[:count]):
+        left, top = 34 * (place % 8), 40 * (place // 8)
+        page.imshow(images[index].reshape(28, 28), cmap='gray', vmin=-0.5, vmax=0.5,
+                    extent=(left, left + 28, top + 28, top))
+        page.text(left + 14, top - 2, '%s, not %s' % (
+            names[truth[index]], names[predictions[index]]), fontsize=9, ha='center')
+    return save_page(figure, page, 8 * 34 - 6, 3 * 40 - 12, folder, 'wrong_examples')
 
 
 def first_layer(folder, weights):
     """The weights [784, units] into the first units as pictures: red positive, blue negative."""
     units = min(weights.shape[1], 40)
-    figure, panels = plt.subplots((units + 9) // 10, 10, figsize=(8, 0.85 * ((units + 9) // 10)),
-                                  squeeze=False)
-    for panel in panels.flat:
-        panel.axis('off')
-    for panel, column in zip(panels.flat, weights.T):
+    rows = (units + 9) // 10
+    figure, page = plt.subplots(figsize=(8, 0.8 * rows))
+    for place, column in enumerate(weights.T[:units]):
         reach = np.abs(column).max() or 1
-        panel.imshow(column.reshape(28, 28), cmap='RdBu_r', vmin=-reach, vmax=reach)
-    figure.tight_layout(pad=0.3)
-    return save(figure, folder, 'first_layer')
+        left, top = 31 * (place % 10), 31 * (place // 10)
+        page.imshow(column.reshape(28, 28), cmap='RdBu_r', vmin=-reach, vmax=reach,
+                    extent=(left, left + 28, top + 28, top))
+    return save_page(figure, page, 10 * 31 - 3, rows * 31 - 3, folder, 'first_layer')
+
+
+def save_page(figure, page, width, height, folder, name):
+    """Write images laid out on one page of a size in their pixels: axes of their own take long."""
+    page.set_position([0, 0, 1, 1])
+    page.set_xlim(0, width)
+    page.set_ylim(height, 0)
+    page.set_aspect('equal')
+    page.axis('off')
+    return save(figure, folder, name)
 
 
 # ------------------------------------------------------------------------------------ transfer.py

@@ -56,6 +56,13 @@ with tf.Graph().as_default():
             session.run([train_op, loss, train_prediction], feed)
         valid_prediction.eval(), test_prediction.eval()
 '''
+LAUNCHER = r'''
+import resource, subprocess, sys, time
+start = time.time()
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(time.time() - start, used.ru_utime + used.ru_stime, used.ru_maxrss)
+'''
 
 
 def png(image):
@@ -87,12 +94,11 @@ def make(path, count, images, labels):
 
 def measure(*words):
     """Run python WORDS; returns wall seconds, processor seconds and the peak of memory in GB."""
-    start = time.perf_counter()
-    process = subprocess.Popen((sys.executable,) + words, cwd=runs.ROOT, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit('python %s failed' % ' '.join(words))
-    return time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e9
+    # By way of a small process: a child's peak starts with the memory of the one that started it.
+    done = subprocess.run((sys.executable, '-c', LAUNCHER, sys.executable) + words, cwd=runs.ROOT,
+                          stdout=subprocess.PIPE, check=True)
+    wall, processor, peak = map(float, done.stdout.split())
+    return wall, processor, peak * 1024 / 1e9
 
 
 def main():

@@ -8,7 +8,8 @@ import pytest
 from conftest import ROOT
 
 sys.path.insert(0, os.path.join(ROOT, 'benchmarks'))
-import runs  # noqa: E402 (after the path)
+import large_set  # noqa: E402 (after the path)
+import runs  # noqa: E402
 import step_variants  # noqa: E402
 import steps  # noqa: E402
 import time_to_accuracy  # noqa: E402
@@ -44,6 +45,12 @@ def test_a_command_runs_once_and_again_on_demand(tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match='failed'):
         runs.log(str(script), 'some', 'name', again=True)
     assert (tmp_path / 'some' / 'name.log').read_text().endswith('xx\n')  # the good one stays
+
+
+def test_a_peak_of_memory_is_the_commands_own():
+    held = np.ones(40 * 10 ** 6)  # 0.32 GB here
+    wall, processor, peak = large_set.measure('-c', 'held = bytearray(b"x") * 10 ** 8')
+    assert 0.1 < peak < 0.25 < held.nbytes / 1e9 and 0 < processor and 0 < wall
 
 
 def test_operations_of_a_step():
