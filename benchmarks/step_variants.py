@@ -56,20 +56,25 @@ def letters():
     return Split(images, np.eye(10, dtype=np.float32)[arrays['train_labels']])
 
 
-def ours(network):
-    """The lesson itself: its main() up to train(), and train()'s step."""
+def lesson(network):
+    """The lesson's main() up to train(): a session with the net's initial weights, net and data."""
     import utils
     command = NETWORKS[network].command.split()
-    lesson = importlib.import_module(command[0][:-3])
+    module = importlib.import_module(command[0][:-3])
     caught = SimpleNamespace()
-    lesson.train = lambda net, data, flags, log: vars(caught).update(net=net, data=data)
+    module.train = lambda net, data, flags, log: vars(caught).update(net=net, data=data)
     sys.argv = command
     with contextlib.redirect_stdout(io.StringIO()):
-        lesson.main()
-    net, split = caught.net, caught.data.train
-    session = utils.session(net.graph)
-    session.run(net.init)
-    feed = {net.training: True} if hasattr(net, 'training') else None
+        module.main()
+    session = utils.session(caught.net.graph)
+    session.run(caught.net.init)
+    return session, caught.net, caught.data
+
+
+def ours(network):
+    """The lesson itself: its graph, and train()'s step."""
+    session, net, data = lesson(network)
+    split, feed = data.train, {net.training: True} if hasattr(net, 'training') else None
 
     def train(steps):
         for _ in range(steps):

@@ -10,6 +10,7 @@ from conftest import ROOT
 sys.path.insert(0, os.path.join(ROOT, 'benchmarks'))
 import large_set  # noqa: E402 (after the path)
 import runs  # noqa: E402
+import step_profile  # noqa: E402
 import step_variants  # noqa: E402
 import steps  # noqa: E402
 import time_to_accuracy  # noqa: E402
@@ -57,6 +58,17 @@ def test_operations_of_a_step():
     """Three products for each layer but the first, which has two; each 2 x batch x in x out."""
     assert steps.flops([784, 10]) == 2 * 2 * 128 * 784 * 10
     assert steps.flops([784, 1024, 10]) == 2 * 128 * (2 * 784 * 1024 + 3 * 1024 * 10)
+
+
+def test_the_profile_times_the_products_that_are_counted():
+    sizes = [784, 1024, 512, 10]
+    found = list(step_profile.products(sizes))
+    assert sum(operations for _, operations, *_ in found) == steps.flops(sizes) and len(found) == 8
+    for what, operations, a, b, transposed in found:
+        a, b = np.zeros(a), np.zeros(b)
+        a = a.T if transposed.get('transpose_a') else a
+        b = b.T if transposed.get('transpose_b') else b
+        assert 2 * a.shape[0] * a.shape[1] * b.shape[1] == operations and len(a @ b), what
 
 
 def test_the_networks_are_those_of_the_lessons():
