@@ -23,8 +23,8 @@ def main():
     parser = runs.parser(__doc__, again=False)
     parser.add_argument('--only', nargs='+', metavar='WORD', help='commands with a WORD')
     flags = parser.parse_args()
+    import utils  # before TensorFlow: keeps its start-up chatter off the screen
     import summaries
-    import utils
     spent = dict.fromkeys(('evaluation', '--logdir', '--plot'), 0.0)
     began = [None]
 
