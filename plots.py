@@ -29,6 +29,19 @@ def save(figure, folder, name, way_out='give another folder with --plot'):
     return path
 
 
+def blank_page(width, height, inches):
+    """A figure of so many inches across, and its axes, unseen, for images placed by their pixels.
+
+    Axes of their own for many small images would take most of the time. y runs downwards.
+    """
+    figure = plt.figure(figsize=(inches, inches * height / width))
+    page = figure.add_axes([0, 0, 1, 1])
+    page.axis('off')
+    page.set_xlim(0, width)
+    page.set_ylim(height, 0)
+    return figure, page
+
+
 # ----------------------------------------------------------------------------------- curve_fit.py
 
 BLUE, RED, GREEN, ORANGE, GREY = '#1f5fa8', '#c8352b', '#2a8a4a', '#d98a10', '#808080'
@@ -232,37 +245,26 @@ def confusion_matrix(folder, counts, names):
 
 def wrong_examples(folder, images, truth, predictions, names, count=24):
     """The first images [n, 784] that were classified wrongly, with true and predicted class."""
-    figure, page = plt.subplots(figsize=(8, 3.9))
+    figure, page = blank_page(8 * 34 - 6, 3 * 40 - 12, 8)
     for place, index in enumerate(np.flatnonzero(truth != predictions)[:count]):
         left, top = 34 * (place % 8), 40 * (place // 8)
         page.imshow(images[index].reshape(28, 28), cmap='gray', vmin=-0.5, vmax=0.5,
                     extent=(left, left + 28, top + 28, top))
         page.text(left + 14, top - 2, '%s, not %s' % (
             names[truth[index]], names[predictions[index]]), fontsize=9, ha='center')
-    return save_page(figure, page, 8 * 34 - 6, 3 * 40 - 12, folder, 'wrong_examples')
+    return save(figure, folder, 'wrong_examples')
 
 
 def first_layer(folder, weights):
     """The weights [784, units] into the first units as pictures: red positive, blue negative."""
     units = min(weights.shape[1], 40)
-    rows = (units + 9) // 10
-    figure, page = plt.subplots(figsize=(8, 0.8 * rows))
+    figure, page = blank_page(10 * 31 - 3, (units + 9) // 10 * 31 - 3, 8)
     for place, column in enumerate(weights.T[:units]):
         reach = np.abs(column).max() or 1
         left, top = 31 * (place % 10), 31 * (place // 10)
         page.imshow(column.reshape(28, 28), cmap='RdBu_r', vmin=-reach, vmax=reach,
                     extent=(left, left + 28, top + 28, top))
-    return save_page(figure, page, 10 * 31 - 3, rows * 31 - 3, folder, 'first_layer')
-
-
-def save_page(figure, page, width, height, folder, name):
-    """Write images laid out on one page of a size in their pixels: axes of their own take long."""
-    page.set_position([0, 0, 1, 1])
-    page.set_xlim(0, width)
-    page.set_ylim(height, 0)
-    page.set_aspect('equal')
-    page.axis('off')
-    return save(figure, folder, name)
+    return save(figure, folder, 'first_layer')
 
 
 # ------------------------------------------------------------------------------------ transfer.py
@@ -405,9 +407,7 @@ def contact_sheet(folder, name, title, splits, classes, seed):
     random = np.random.RandomState(seed)
     band, left, top, gap = SHEET_ROWS * CELL + 26, 62, 104, 26  # pixels, as are the places below
     width, height = left + sum(SHEET) * CELL + 2 * gap, top + band * len(classes) - 26
-    figure = plt.figure(figsize=(width / 100, height / 100))
-    page = figure.add_axes([0, 0, 1, 1])
-    page.axis('off')
+    figure, page = blank_page(width, height, width / 100)
     page.text(0, 16, title, fontsize=17, weight='bold', va='center')
     page.text(width, 16, 'chosen by seed %d' % seed, color=GREY, va='center', ha='right')
     for label, class_name in enumerate(classes):
@@ -430,6 +430,4 @@ def contact_sheet(folder, name, title, splits, classes, seed):
             page.imshow(block, interpolation='nearest',
                         extent=(left, right, y + SHEET_ROWS * CELL, y))
         left = right + gap
-    page.set_xlim(0, width)
-    page.set_ylim(height, 0)
     return save(figure, folder, name, 'give another FILE')
