@@ -14,7 +14,7 @@ import numpy as np
 
 import runs
 import step_variants
-from step_variants import BATCH_SIZE, NETWORKS
+from step_variants import NETWORKS, products
 from utils import tf
 
 STEPS = 100     # of training, with and without the trace
@@ -70,24 +70,11 @@ def product(a_shape, b_shape, **transposed):
         return seconds(session.run, done[-1]) / REPEATED
 
 
-def products(sizes):
-    """A step's products, layer by layer: what it is, operations, shapes of a and b, transposed?"""
-    for layer, (inputs, outputs) in enumerate(zip(sizes, sizes[1:]), 1):
-        x, w, z = [BATCH_SIZE, inputs], [inputs, outputs], [BATCH_SIZE, outputs]
-        some = [('forward', x, w, {}), ('gradient of the weights', x, z, {'transpose_a': True}),
-                ('gradient of the inputs', z, w, {'transpose_b': True})]
-        for what, a, b, transposed in some[:2] if layer == 1 else some:
-            yield ('layer %d, %s' % (layer, what), 2 * BATCH_SIZE * inputs * outputs, a, b,
-                   transposed)
-
-
 def main():
     parser = runs.parser(__doc__, again=False)
     parser.add_argument('--only', nargs='+', choices=list(NETWORKS), default=list(NETWORKS))
     for network in parser.parse_args().only:
-        session, net, _ = step_variants.lesson(network)
-        feed = {net.training: True} if hasattr(net, 'training') else None
-
+        session, net, _, feed = step_variants.lesson(network)
         print('%s: %s, TensorFlow %s' % (network, NETWORKS[network].command, tf.__version__))
         print('%8.0f us a step' % (1e6 * seconds(train, session, net, feed) / STEPS))
         spent, calls = traced(session, net, feed)

@@ -35,6 +35,21 @@ CEILING_SIZE = 2048
 CEILING_FLOPS = 2 * CEILING_SIZE ** 3
 
 
+def products(sizes):
+    """A step's products, layer by layer: what it is, operations, shapes of a and b, transposed?
+
+    Forward, gradient of the weights and of the inputs; the first layer's inputs are images and need
+    none.
+    """
+    for layer, (inputs, outputs) in enumerate(zip(sizes, sizes[1:]), 1):
+        x, w, z = [BATCH_SIZE, inputs], [inputs, outputs], [BATCH_SIZE, outputs]
+        some = [('forward', x, w, {}), ('gradient of the weights', x, z, {'transpose_a': True}),
+                ('gradient of the inputs', z, w, {'transpose_b': True})]
+        for what, a, b, transposed in some[:2] if layer == 1 else some:
+            yield ('layer %d, %s' % (layer, what), 2 * BATCH_SIZE * inputs * outputs, a, b,
+                   transposed)
+
+
 def initial(net):
     """Initial weights and biases as the lessons draw them; by NumPy, for the peers."""
     draw = np.random.RandomState(42)
@@ -57,7 +72,7 @@ def letters():
 
 
 def lesson(network):
-    """The lesson's main() up to train(): a session with the net's initial weights, net and data."""
+    """The lesson up to train(): a session at its initial weights, net, data and a step's feed."""
     import utils
     command = NETWORKS[network].command.split()
     module = importlib.import_module(command[0][:-3])
@@ -68,13 +83,14 @@ def lesson(network):
         module.main()
     session = utils.session(caught.net.graph)
     session.run(caught.net.init)
-    return session, caught.net, caught.data
+    feed = {caught.net.training: True} if hasattr(caught.net, 'training') else None
+    return session, caught.net, caught.data, feed
 
 
 def ours(network):
     """The lesson itself: its graph, and train()'s step."""
-    session, net, data = lesson(network)
-    split, feed = data.train, {net.training: True} if hasattr(net, 'training') else None
+    session, net, data, feed = lesson(network)
+    split = data.train
 
     def train(steps):
         for _ in range(steps):

@@ -18,7 +18,7 @@ import numpy as np
 
 import runs
 import step_variants
-from step_variants import BATCH_SIZE, NETWORKS
+from step_variants import NETWORKS
 
 CEILING = 'ceiling'
 NAMES = {'ours': 'the lesson', 'plain': 'plain feed and fetch', 'torch': 'PyTorch, eager',
@@ -78,12 +78,8 @@ def compare(network, variants, rounds, seconds):
 
 
 def flops(sizes):
-    """Operations of a step's matrix products: forward, gradients of weights and of inputs.
-
-    The first layer's inputs are images and need no gradient.
-    """
-    products = [2 * BATCH_SIZE * inputs * outputs for inputs, outputs in zip(sizes, sizes[1:])]
-    return 3 * sum(products) - products[0]
+    """Operations of a step's matrix products."""
+    return sum(operations for _, operations, *_ in step_variants.products(sizes))
 
 
 def main():
